@@ -1,0 +1,1 @@
+"""The Lambda data plane: execution environments, invokes and event source pollers."""

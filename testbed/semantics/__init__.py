@@ -1,0 +1,1 @@
+"""AWS's rules as pure state machines: no I/O, no sleeping, time passed in as an argument."""
