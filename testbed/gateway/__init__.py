@@ -1,0 +1,1 @@
+"""The gateway: one endpoint for every AWS request. It classifies, applies chaos, journals, and routes."""
