@@ -1,0 +1,168 @@
+"""The retry machine of one batch that was read off a shard.
+
+Sources: AWS Lambda developer guide, "How Lambda processes records from stream and queue-based event sources",
+"Configuring error handling controls for Kinesis event sources" and "Configuring partial batch response with Kinesis
+Data Streams and Lambda":
+
+- ``MaximumRetryAttempts`` X are X retries after the first attempt, -1 retries for ever; throttles and errors of the
+  Lambda service do not count.
+- ``MaximumRecordAgeInSeconds``: older records are discarded, -1 never.
+- ``BisectBatchOnFunctionError``: a failed batch is split in two and both halves are tried, in order. Splitting does
+  not consume retries.
+- ``ReportBatchItemFailures``: everything before the lowest returned sequence number is done, the rest is retried;
+  together with bisect, the batch is split there.
+- Discarded records go to the on-failure destination, and the shard moves on.
+
+AWS does not publish these corners, which are decided so that one poison record costs as few others as possible:
+where bisect and ``ReportBatchItemFailures`` meet and the *first* record failed, there is nothing to split off, so the
+batch is halved (otherwise the records behind a poison record would be discarded with it). Retries used by a batch
+are inherited by its parts. A single record that is all that is left is retried, not split.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Condition = Literal["RetryAttemptsExhausted", "RecordAgeExceeded"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamRules:
+    """The error handling that a mapping asks for.
+
+    Attributes:
+        maximum_retry_attempts: Retries after the first attempt; -1 is for ever.
+        maximum_record_age: Seconds after which a record is discarded; -1 is never.
+        bisect: ``BisectBatchOnFunctionError``.
+    """
+
+    maximum_retry_attempts: int = -1
+    maximum_record_age: float = -1
+    bisect: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Invoke the function with the records from ``start`` up to, not including, ``stop`` of the batch."""
+
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Give the records from ``start`` up to ``stop`` up and tell the on-failure destination.
+
+    Attributes:
+        start: Index of the first record.
+        stop: Index after the last one.
+        condition: Why.
+        invokes: How often the function was invoked with the first of them.
+    """
+
+    start: int
+    stop: int
+    condition: Condition
+    invokes: int
+
+
+@dataclass(slots=True)
+class _Part:
+    start: int
+    stop: int
+    failures: int = 0  # attempts that used up a retry
+    invokes: int = 0
+
+
+class StreamBatch:
+    """What to do next with the records of one batch.
+
+    Ask `next` for the next step; after an `Attempt`, tell how it ended with exactly one of `succeeded`, `failed` and
+    `throttled`. A `Discard` is final. `next` is None when the batch is finished.
+    """
+
+    def __init__(self, rules: StreamRules, arrivals: Sequence[float]) -> None:
+        """Start with records that arrived at ``arrivals`` (seconds), in the order of the shard."""
+        self._rules = rules
+        self._arrivals = arrivals
+        self._parts = deque([_Part(0, len(arrivals))] if arrivals else [])
+        self._throttles = 0
+
+    @property
+    def checkpoint(self) -> int:
+        """Index of the first record that is neither processed nor discarded."""
+        return self._parts[0].start if self._parts else len(self._arrivals)
+
+    @property
+    def failures(self) -> int:
+        """Failed attempts of the next part that used up a retry: what the pace of the next retry depends on."""
+        return self._parts[0].failures if self._parts else 0
+
+    @property
+    def throttles(self) -> int:
+        """Throttled attempts in a row."""
+        return self._throttles
+
+    def next(self, now: float) -> Attempt | Discard | None:
+        """The next step at ``now`` (seconds, the clock of the arrivals)."""
+        if not self._parts:
+            return None
+        part = self._parts[0]
+        expired = self._expired(part, now)
+        if expired > part.start:
+            discard = Discard(part.start, expired, "RecordAgeExceeded", part.invokes)
+            self._advance_to(expired)
+            return discard
+        if 0 <= self._rules.maximum_retry_attempts < part.failures:
+            self._parts.popleft()
+            return Discard(part.start, part.stop, "RetryAttemptsExhausted", part.invokes)
+        return Attempt(part.start, part.stop)
+
+    def succeeded(self) -> None:
+        """The function processed the whole part."""
+        self._throttles = 0
+        self._parts.popleft()
+
+    def throttled(self) -> None:
+        """The invoke was throttled, or the Lambda service failed: the same part again, no retry used up."""
+        self._throttles += 1
+
+    def failed(self, first_failed: int | None = None) -> bool:
+        """The function failed, from the record ``first_failed`` (an index of the batch) on; None is an unknown one.
+
+        Returns whether the part was split, so that its first part is tried at once.
+        """
+        self._throttles = 0
+        part = self._parts[0]
+        part.invokes += 1
+        checkpointed = first_failed is not None and first_failed > part.start
+        if first_failed is not None:
+            part.start = first_failed
+        if not self._rules.bisect or (part.stop - part.start == 1 and not checkpointed):
+            part.failures += 1
+            return False
+        if not checkpointed:
+            self._halve()
+        return True
+
+    def _halve(self) -> None:
+        part = self._parts.popleft()
+        middle = (part.start + part.stop) // 2
+        self._parts.appendleft(_Part(middle, part.stop, part.failures, part.invokes))
+        self._parts.appendleft(_Part(part.start, middle, part.failures, part.invokes))
+
+    def _expired(self, part: _Part, now: float) -> int:
+        """Index after the last record at the start of ``part`` that is too old."""
+        index = part.start
+        if self._rules.maximum_record_age >= 0:
+            oldest = now - self._rules.maximum_record_age
+            while index < part.stop and self._arrivals[index] < oldest:
+                index += 1
+        return index
+
+    def _advance_to(self, index: int) -> None:
+        if index == self._parts[0].stop:
+            self._parts.popleft()
+        else:
+            self._parts[0].start = index
