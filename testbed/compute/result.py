@@ -15,8 +15,8 @@ class InvokeResult:
         payload: What the function returned, or the error document where ``function_error`` is set.
         function_error: ``X-Amz-Function-Error``: ``"Unhandled"`` or None.
         error: The modelled error; set exactly where ``status`` is not 2xx.
-        cause: Why it failed, for the journal: ``"throttle"``, ``"timeout"``, ``"crash"``, ``"function error"``,
-            ``"init error"``; None where it did not.
+        cause: Why it failed, for the journal: ``"throttle"``, ``"timeout"``, ``"crash"``,
+            ``"function error"``, ``"init error"``; None where it did not.
         executed_version: The version that ran.
         log_tail: The last 4 KB of the invoke's log.
         request_id: The request id that the handler saw.
