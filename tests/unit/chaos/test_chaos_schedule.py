@@ -1,0 +1,140 @@
+"""Which faults hit a call, and what is counted of it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pytest
+
+from testbed.chaos.call import AwsError, Call, Injection
+from testbed.chaos.fault import CallFault, Fault
+from testbed.chaos.poison import Poison
+from testbed.chaos.schedule import Schedule, faults_from_json, to_json
+from testbed.chaos.slow_postgres import SlowPostgres
+from testbed.chaos.throttle import Throttle
+from testbed.errors import UsageError
+
+CALL = Call("sqs", "SendMessage", "orders", "client", "order-1", attempt=1, at=5.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scripted(CallFault):
+    """Does to every call what it was told."""
+
+    service: str = "sqs"
+    delay: float = 0.0
+    error: AwsError | None = None
+
+    def inject(self, call: Call, seed: int) -> Injection | None:
+        del call, seed
+        return Injection(self.name, self.delay, self.error)
+
+
+FIRST = AwsError("First", 400, "")
+SECOND = AwsError("Second", 400, "")
+
+
+def test_leaves_calls_alone_that_no_fault_is_for() -> None:
+    """A service without faults, and a schedule without any, decide nothing."""
+    assert Schedule([Scripted(service="lambda", delay=1)], 1).decide(CALL) is None
+    assert Schedule([], 1).decide(CALL) is None
+
+
+def test_delays_add_up_and_the_first_error_wins() -> None:
+    """Faults combine in the order of the list; the injection names the one that answers."""
+    faults = [Scripted(name="a", delay=1), Scripted(name="b", delay=2, error=FIRST), Scripted(name="c", error=SECOND)]
+    assert Schedule(faults, 1).decide(CALL) == Injection("b", 3, FIRST)
+
+
+def test_counts_and_tells_only_what_had_an_effect() -> None:
+    """An error behind another error never reached the caller: it did not fire."""
+    heard: list[tuple[Call, Injection]] = []
+    faults = [Scripted(name="a", error=FIRST), Scripted(name="b", error=SECOND), Scripted(name="c", delay=1)]
+    schedule = Schedule(faults, 1, lambda call, injection: heard.append((call, injection)))
+    schedule.decide(CALL)
+    assert schedule.fired == {"a": 1, "b": 0, "c": 1}
+    assert heard == [(CALL, Injection("a", error=FIRST)), (CALL, Injection("c", 1))]
+
+
+def test_arms_only_faults_that_act_on_calls() -> None:
+    """Poison acts on the plan of the traffic; were it counted as armed, it would look as if it never fired."""
+    schedule = Schedule([Poison(), SlowPostgres(latency_ms=5)], 1)
+    assert schedule.armed == 1
+    assert schedule.fired == {"slowpostgres-2": 0}
+
+
+def test_refuses_two_faults_of_one_name() -> None:
+    """A name given by hand may not be that of another fault, derived ones included."""
+    with pytest.raises(UsageError, match="two faults are named 'slowpostgres-1'"):
+        Schedule([SlowPostgres(latency_ms=5), SlowPostgres(name="slowpostgres-1", latency_ms=5)], 1)
+
+
+def test_decides_each_attempt_anew() -> None:
+    """Where half of the attempts are throttled, no order is throttled in all of 64 attempts, nor in none."""
+    schedule = Schedule([Throttle(service="sqs", probability=0.5)], 3)
+    for order in range(50):
+        call = replace(CALL, identity=f"order-{order}")
+        hits = [schedule.decide(replace(call, attempt=attempt)) is not None for attempt in range(1, 65)]
+        assert any(hits)
+        assert not all(hits)
+
+
+@pytest.mark.parametrize("probability", [0.01, 0.1, 0.5, 0.9])
+def test_hits_as_often_as_its_probability_says(probability: float) -> None:
+    """Over 20,000 requests the rate is within four standard deviations of a binomial."""
+    schedule = Schedule([Throttle(service="sqs", probability=probability)], 11)
+    for order in range(20_000):
+        schedule.decide(replace(CALL, identity=f"order-{order}"))
+    bound = 4 * math.sqrt(20_000 * probability * (1 - probability))
+    assert abs(schedule.fired["throttle-1"] - 20_000 * probability) < bound
+
+
+@pytest.mark.parametrize("fault", [Throttle(service="sqs", probability=1, during=(2, 5)), Scripted(delay=1)])
+@pytest.mark.parametrize(("at", "inside"), [(1.999, False), (2.0, True), (4.999, True), (5.0, False)])
+def test_window_includes_its_start_and_not_its_end(fault: CallFault, at: float, inside: bool) -> None:
+    """Half-open, so that two windows side by side never both hit."""
+    expected = inside or fault.during is None
+    assert (Schedule([fault], 1).decide(replace(CALL, at=at)) is not None) is expected
+
+
+@pytest.mark.parametrize("during", [(5, 5), (5, 2), (-1, 2)])
+def test_refuses_a_window_without_a_moment_in_it(during: tuple[float, float]) -> None:
+    """A fault that can never fire is a mistake of the scenario."""
+    with pytest.raises(UsageError, match="is not a window"):
+        SlowPostgres(latency_ms=5, during=during)
+
+
+ALL_KINDS: Sequence[Fault] = [
+    Throttle(service="lambda", operations=("Invoke",), resources=("store",), callers=("function",), probability=0.3),
+    SlowPostgres(name="slow", latency_ms=80, jitter_ms=20, during=(10.0, 25.0)),
+    Poison(kinds=("broken_json", "missing_field"), every=50),
+]
+
+
+def test_json_and_back_is_the_same_list() -> None:
+    """Every kind of fault survives the manifest of a run, with what was left to its default."""
+    assert faults_from_json(to_json(ALL_KINDS)) == list(ALL_KINDS)
+
+
+def test_json_is_the_fields_and_nothing_else() -> None:
+    """The names in JSON are those of Python; what a fault does not let one choose is not written."""
+    assert to_json(ALL_KINDS[1:2]) == [
+        {"type": "SlowPostgres", "name": "slow", "latency_ms": 80, "jitter_ms": 20, "during": [10.0, 25.0]}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "complaint"),
+    [
+        ({"type": "Meteor"}, "no fault has the type 'Meteor'"),
+        ({"probability": 1}, "no fault has the type None"),
+        ({"type": "SlowPostgres", "latency": 5}, "SlowPostgres: .*latency"),
+        ({"type": "Throttle", "service": "sqs"}, "Throttle: .*probability"),
+        ({"type": "Throttle", "service": "sqs", "probability": "often"}, "Throttle: "),
+        ({"type": "Throttle", "service": "sqs", "probability": 1.5}, "more than 0 and at most 1"),
+    ],
+)
+def test_says_what_is_wrong_with_a_fault_in_json(entry: dict[str, object], complaint: str) -> None:
+    """Hand-written JSON gets an error that names the fault and the field."""
+    with pytest.raises(UsageError, match=complaint):
+        faults_from_json([entry])
