@@ -1,0 +1,1 @@
+"""What every client saw, what became of each request, and the verdict; knows nothing of AWS."""

@@ -1,0 +1,38 @@
+"""Why requests were not acknowledged: one cause for each, from the client's view and from the journal."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from testbed.ledger.history import Attempt, Outcome
+
+
+def causes(
+    attempts: Iterable[Attempt], hops: Iterable[Mapping[str, Any]], readable: Mapping[str, str] | None = None
+) -> dict[str, set[str]]:
+    """The ids of the attempts that were not acknowledged, by cause.
+
+    The cause is the error that the answer itself named; else what the journal says of the last hop of the same trace
+    that failed; else the HTTP status or, where no answer came, the name of the transport's exception.
+
+    Args:
+        attempts: Every attempt of one architecture.
+        hops: The hops of the same architecture in the order of the journal; of each, ``trace`` and ``cause`` count.
+        readable: What a cause is called instead, for example ``{"53300": "connection limit"}``.
+    """
+    failed = [attempt for attempt in attempts if attempt.outcome is not Outcome.ACKNOWLEDGED]
+    journalled = _last_causes(hops, {attempt.trace for attempt in failed})
+    ids: dict[str, set[str]] = {}
+    for attempt in failed:
+        cause = _cause(attempt, journalled.get(attempt.trace))
+        ids.setdefault((readable or {}).get(cause, cause), set()).add(attempt.id)
+    return ids
+
+
+def _cause(attempt: Attempt, journalled: str | None) -> str:
+    if attempt.status is None:
+        return journalled or attempt.error or "no answer"
+    return attempt.error or journalled or f"HTTP {attempt.status}"
+
+
+def _last_causes(hops: Iterable[Mapping[str, Any]], traces: set[str]) -> dict[str, str]:
+    return {hop["trace"]: hop["cause"] for hop in hops if hop.get("cause") and hop.get("trace") in traces}

@@ -1,0 +1,1 @@
+"""The open-model load generator: planned arrivals, seeded requests, and the client that sends them."""
