@@ -9,10 +9,14 @@ a machine is.
 
 import hashlib
 import re
+import secrets
+import time
 from typing import Final
+from urllib.parse import unquote
 
 HEADER: Final = "X-Amzn-Trace-Id"
 _ROOT: Final = re.compile(r"(?:^|;)\s*Root=1-([0-9a-f]{8})-([0-9a-f]{24})")
+_FIRST_EPOCH: Final = 1 << 30  # seconds: January 2004
 
 
 def trace_header(request_id: str, planned: float) -> str:
@@ -21,9 +25,19 @@ def trace_header(request_id: str, planned: float) -> str:
     return f"Root=1-{round(planned * 1000):08x}-{digest}"
 
 
-def parse_trace(header: str | None) -> tuple[str, float] | None:
-    """Trace id (the root, without its parents) and planned seconds of a header; None where there is no such trace."""
-    found = _ROOT.search(header.replace("%3B", ";").replace("%3D", "=")) if header else None
+def fresh_trace_header() -> str:
+    """A trace header for a request that came without one, as AWS would begin it."""
+    return f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)}"
+
+
+def parse_trace(header: str | None) -> tuple[str, float | None] | None:
+    """Trace id (the root alone) and planned seconds of a header; None where there is no trace.
+
+    The planned time is None for a trace that somebody else began, which has the epoch time in its place: read as
+    milliseconds, no epoch time since 2004 is less than twelve days.
+    """
+    found = _ROOT.search(unquote(header)) if header else None
     if found is None:
         return None
-    return f"1-{found[1]}-{found[2]}", int(found[1], 16) / 1000
+    milliseconds = int(found[1], 16)
+    return f"1-{found[1]}-{found[2]}", milliseconds / 1000 if milliseconds < _FIRST_EPOCH else None

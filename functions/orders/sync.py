@@ -1,0 +1,30 @@
+"""API Gateway -> Lambda -> Postgres: the order is stored before the customer gets an answer."""
+
+import json
+from typing import Any
+
+import psycopg
+from store import InvalidOrderError, parse, store
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001 - the signature is Lambda's
+    """Store the order, or say why not."""
+    try:
+        order = parse(event["body"])
+        store(order)
+    except InvalidOrderError as error:
+        return _answer(400, {"error": "poison", "detail": str(error)})
+    except psycopg.OperationalError as error:
+        return _answer(503, {"error": _cause(error), "detail": str(error)})
+    return _answer(201, {"id": order.id})
+
+
+def _cause(error: psycopg.OperationalError) -> str:
+    """What a failed connection means; psycopg knows no SQLSTATE of a refused connection: the text tells."""
+    text = str(error)
+    limited = error.sqlstate == "53300" or "connection slots" in text or "too many clients" in text
+    return "connection limit" if limited else "database unavailable"
+
+
+def _answer(status: int, body: dict[str, str]) -> dict[str, Any]:
+    return {"statusCode": status, "headers": {"Content-Type": "application/json"}, "body": json.dumps(body)}

@@ -1,0 +1,26 @@
+"""API Gateway -> Lambda -> Kinesis: the customer's answer means that the stream has the order."""
+
+import json
+import os
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+_kinesis = boto3.client("kinesis", config=Config(retries={"mode": "standard", "total_max_attempts": 6}))
+_stream = os.environ["STREAM_NAME"]
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001 - the signature is Lambda's
+    """Take the order as it is; its id is the partition key, so that a discarded record can still be told."""
+    order_id = event["headers"]["Idempotency-Key"]
+    try:
+        _kinesis.put_record(StreamName=_stream, Data=event["body"].encode(), PartitionKey=order_id)
+    except (ClientError, BotoCoreError) as error:
+        return _answer(503, {"error": "stream unavailable", "detail": str(error)})
+    return _answer(202, {"id": order_id})
+
+
+def _answer(status: int, body: dict[str, str]) -> dict[str, Any]:
+    return {"statusCode": status, "headers": {"Content-Type": "application/json"}, "body": json.dumps(body)}

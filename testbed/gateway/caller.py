@@ -1,0 +1,91 @@
+"""AWS calls from inside the plane: botocore's serialisers and parsers around the gateway, no socket in between."""
+
+import time
+from functools import cache
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from botocore.awsrequest import prepare_request_dict
+from botocore.model import OperationModel, StructureShape
+from botocore.parsers import ResponseParser, create_parser
+from botocore.serialize import create_serializer
+from multidict import CIMultiDict
+
+from testbed.compute.aws import AwsCallError
+from testbed.gateway.classify import Target, resource_name, service_model
+from testbed.gateway.core import Gateway
+from testbed.gateway.message import Inbound, Reply
+
+_REGION: Final = "us-east-1"
+_FORM: Final = "application/x-www-form-urlencoded; charset=utf-8"
+_NOTHING: Final = StructureShape("Nothing", {"type": "structure", "members": {}})
+_RESOURCES: Final = ("QueueUrl", "StreamName", "StreamARN", "FunctionName", "TopicArn", "TableName", "restApiId")
+
+
+class GatewayCaller:
+    """An `AwsCaller` whose requests take the gateway's way: faults and the journal see them like any other.
+
+    Args:
+        gateway: The gateway.
+        host: Its own host and port, as clients know it.
+    """
+
+    def __init__(self, gateway: Gateway, host: str) -> None:
+        self._gateway = gateway
+        self._host = host
+
+    async def call(self, service: str, operation: str, params: dict[str, Any], *, caller: str) -> dict[str, Any]:
+        """Call ``operation``; see `AwsCaller`."""
+        model = service_model(service).operation_model(operation)
+        request = self._request(model, params)
+        resource = next((resource_name(params[name]) for name in _RESOURCES if name in params), "")
+        reply = await self._gateway.aws(Target(service, operation, resource), request, caller)
+        if reply.cause == "emulator unreachable":
+            raise AwsCallError(reply.error or "ServiceUnavailable", 0, reply.body.decode("utf-8", "replace"))
+        return _parsed(model, await _whole(reply))
+
+    def _request(self, model: OperationModel, params: dict[str, Any]) -> Inbound:
+        signing_name = model.service_model.signing_name
+        day = time.strftime("%Y%m%d", time.gmtime())
+        request = _serializer(_protocol(model)).serialize_to_request(params, model)
+        prepare_request_dict(request, endpoint_url=f"http://{self._host}")
+        body = request["body"]
+        if isinstance(body, dict):
+            body = urlencode(body, doseq=True)
+        headers = CIMultiDict({name: str(value) for name, value in request["headers"].items()})
+        if _protocol(model) in {"query", "ec2"}:
+            headers["Content-Type"] = _FORM
+        headers["Host"] = self._host
+        scope = f"test/{day}/{_REGION}/{signing_name}/aws4_request"
+        headers["Authorization"] = f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"
+        target = request["url"].removeprefix(f"http://{self._host}")
+        return Inbound(request["method"], target, headers, body.encode() if isinstance(body, str) else body)
+
+
+def _protocol(model: OperationModel) -> str:
+    protocol: str = model.service_model.metadata["protocol"]
+    return protocol
+
+
+async def _whole(reply: Reply) -> Reply:
+    if reply.stream is not None:
+        reply.body = b"".join([piece async for piece in reply.stream])
+    return reply
+
+
+def _parsed(model: OperationModel, reply: Reply) -> dict[str, Any]:
+    wire = {"status_code": reply.status, "headers": reply.headers, "body": reply.body}
+    answer: dict[str, Any] = _parser(_protocol(model)).parse(wire, model.output_shape or _NOTHING)
+    if error := answer.get("Error") if reply.status >= 300 else None:  # noqa: PLR2004 - botocore draws the line there
+        raise AwsCallError(error.get("Code", ""), reply.status, error.get("Message", ""))
+    return answer
+
+
+@cache
+def _serializer(protocol: str) -> Any:
+    return create_serializer(protocol, include_validation=False)
+
+
+@cache
+def _parser(protocol: str) -> ResponseParser:
+    return create_parser(protocol)

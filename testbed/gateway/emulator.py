@@ -1,0 +1,80 @@
+"""The way to the emulator: requests go through unchanged, bodies are streamed where they are large."""
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from testbed.gateway.message import Inbound, Reply
+
+_CONNECTION_HEADERS: Final = frozenset(
+    {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "expect"}
+)
+_HELD_BYTES: Final = 1 << 20
+_IDLE_SECONDS: Final = 10.0  # shorter than the emulator's own, so that it never closes a connection just in use
+
+
+class EmulatorUnreachableError(Exception):
+    """Nothing answered where the emulator should be."""
+
+
+class Emulator:
+    """An HTTP client for the emulator.
+
+    Args:
+        url: Where it listens, for example ``"http://127.0.0.1:4567"``.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS),
+            timeout=aiohttp.ClientTimeout(total=None),
+            auto_decompress=False,
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+        )
+
+    async def forward(self, request: Inbound) -> Reply:
+        """Send ``request`` on and return the answer; a long one is still to be streamed.
+
+        Raises:
+            EmulatorUnreachableError: The emulator did not answer.
+        """
+        headers = CIMultiDict(
+            (name, value) for name, value in request.headers.items() if name.lower() not in _CONNECTION_HEADERS
+        )
+        url = URL(self._url + request.target, encoded=True)
+        body = request.stream or request.body
+        try:
+            response = await self._session.request(
+                request.method, url, headers=headers, data=body or None, allow_redirects=False
+            )
+        except (aiohttp.ClientError, OSError) as error:
+            raise EmulatorUnreachableError(str(error) or type(error).__name__) from error
+        reply = Reply(response.status, _end_to_end(response))
+        if (response.content_length or _HELD_BYTES + 1) <= _HELD_BYTES or request.method == "HEAD":
+            try:
+                reply.body = await response.read()
+            except (aiohttp.ClientError, OSError) as error:
+                raise EmulatorUnreachableError(str(error) or type(error).__name__) from error
+        else:
+            reply.stream = _pieces(response)
+        return reply
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+
+def _end_to_end(response: aiohttp.ClientResponse) -> CIMultiDict[str]:
+    return CIMultiDict(
+        (name, value) for name, value in response.headers.items() if name.lower() not in _CONNECTION_HEADERS
+    )
+
+
+async def _pieces(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    async with response:
+        async for piece in response.content.iter_any():
+            yield piece

@@ -1,0 +1,57 @@
+"""The journal: one line for every hop of every request, and for every fault that fired, in order.
+
+Lines are written as they happen and pushed to the file at least four times a second, so that a run that is killed
+keeps what it has recorded.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TextIO
+
+_BUFFER_BYTES: Final = 1 << 20
+
+
+class Journal:
+    """Appends to ``journal.jsonl`` of the run while an architecture is under test; drops what happens outside.
+
+    Args:
+        clock: Seconds since the start of the traffic.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._file: TextIO | None = None
+        self._architecture = ""
+        self.error: OSError | None = None
+
+    def open(self, path: Path, architecture: str) -> None:
+        """Start to record for ``architecture``, behind what the file already holds."""
+        self.close()
+        self._architecture = architecture
+        self._file = path.open("a", buffering=_BUFFER_BYTES, encoding="utf-8")
+
+    def record(self, hop: str, **fields: object) -> None:
+        """Append one line: the time, the architecture, ``hop`` and ``fields``."""
+        if self._file is None:
+            return
+        line = {"t": round(self._clock(), 4), "architecture": self._architecture, "hop": hop, **fields}
+        self._guarded(lambda file: file.write(json.dumps(line, default=str) + "\n"))
+
+    def flush(self) -> None:
+        """Hand everything recorded so far to the operating system."""
+        self._guarded(lambda file: file.flush())
+
+    def close(self) -> None:
+        """Stop recording; later lines are dropped until the next ``open``."""
+        self._guarded(lambda file: file.close())
+        self._file = None
+
+    def _guarded(self, write: Callable[[TextIO], object]) -> None:
+        """A full disk must not take the data plane down: it is remembered, and the run asks for it."""
+        if self._file is None:
+            return
+        try:
+            write(self._file)
+        except OSError as error:
+            self.error, self._file = error, None

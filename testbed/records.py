@@ -1,0 +1,180 @@
+"""Where orders end up: how the ledger reads tables, dead-letter queues, on-failure destinations and sources.
+
+Reading changes nothing: queues are listed through LocalStack's developer endpoint, which counts as no receive.
+"""
+
+import json
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import boto3
+import psycopg
+from psycopg import sql
+
+from testbed.errors import HarnessError
+
+_REGION: Final = "us-east-1"
+_ACCOUNT: Final = "000000000000"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """What a reader needs to look.
+
+    Attributes:
+        emulator_url: LocalStack itself, not the gateway: no fault hits the ledger.
+        admin_dsn: The architecture's database, as superuser.
+        checkpoints: For each stream by name, the last sequence number that its consumers are done with, by shard id;
+            a shard without one is untouched.
+    """
+
+    emulator_url: str
+    admin_dsn: str
+    checkpoints: Mapping[str, Mapping[str, str | None]]
+
+    def client(self, service: str) -> Any:
+        """A boto3 client for LocalStack itself."""
+        session = boto3.Session("test", "test", region_name=_REGION)
+        return session.client(service, endpoint_url=self.emulator_url)
+
+
+class Destination(Protocol):
+    """Something that holds what was given up."""
+
+    def ids(self, places: Places) -> Counter[str]:
+        """Id of each order in it, with how often it is there."""
+        ...
+
+
+class Source(Protocol):
+    """Something that holds what is still to be done."""
+
+    def ids(self, places: Places) -> Counter[str]:
+        """Id of each order still in it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of Postgres with one row per stored order.
+
+    Attributes:
+        name: Name of the table.
+        id_column: The column with the order's id.
+    """
+
+    name: str = "orders"
+    id_column: str = "id"
+
+    def ids(self, places: Places) -> Counter[str]:
+        """Id of each stored order, with its number of rows."""
+        query = sql.SQL("SELECT {id}::text, count(*) FROM {table} GROUP BY 1").format(
+            id=sql.Identifier(self.id_column), table=sql.Identifier(self.name)
+        )
+        with psycopg.connect(places.admin_dsn) as connection:
+            return Counter({str(order_id): count for order_id, count in connection.execute(query)})
+
+
+@dataclass(frozen=True)
+class Queue:
+    """A queue whose messages carry the order's id: a source, or a dead-letter queue.
+
+    Attributes:
+        name: Name of the queue.
+        id_attribute: The message attribute with the id, which even a broken body has.
+    """
+
+    name: str
+    id_attribute: str = "order_id"
+
+    def ids(self, places: Places) -> Counter[str]:
+        """Id of each order in the queue, in flight or not."""
+        found: Counter[str] = Counter()
+        for message in _messages(places, self.name):
+            attribute = message.get("MessageAttributes", {}).get(self.id_attribute, {})
+            found[attribute.get("StringValue") or f"message {message['MessageId']}"] += 1
+        return found
+
+
+@dataclass(frozen=True)
+class StreamFailures:
+    """An on-failure destination of a stream: its messages hold no record, only where in the stream they were.
+
+    The records are read again from the stream, as AWS tells you to (Lambda developer guide, "Retain discarded batches
+    for a Kinesis Data Streams event source"); their partition key is the order's id.
+
+    Attributes:
+        queue: Name of the queue that the destination is.
+        stream: Name of the stream.
+    """
+
+    queue: str
+    stream: str
+
+    def ids(self, places: Places) -> Counter[str]:
+        """Partition key of each record that the messages are about."""
+        kinesis = places.client("kinesis")
+        found: Counter[str] = Counter()
+        for message in _messages(places, self.queue):
+            batch = json.loads(message["Body"])["KinesisBatchInfo"]
+            for record in _records(kinesis, self.stream, batch["shardId"], first=batch["startSequenceNumber"]):
+                if int(record["SequenceNumber"]) > int(batch["endSequenceNumber"]):
+                    break
+                found[record["PartitionKey"]] += 1
+        return found
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A Kinesis stream as a source; the partition key of each record is the order's id.
+
+    Attributes:
+        name: Name of the stream.
+    """
+
+    name: str
+
+    def ids(self, places: Places) -> Counter[str]:
+        """Partition key of each record behind the checkpoints of the consumers."""
+        kinesis = places.client("kinesis")
+        checkpoints = places.checkpoints.get(self.name, {})
+        found: Counter[str] = Counter()
+        for shard in kinesis.list_shards(StreamName=self.name)["Shards"]:
+            after = checkpoints.get(shard["ShardId"])
+            for record in _records(kinesis, self.name, shard["ShardId"], after=after):
+                found[record["PartitionKey"]] += 1
+        return found
+
+
+def _messages(places: Places, queue: str) -> list[dict[str, Any]]:
+    url = f"{places.emulator_url}/_aws/sqs/messages/{_REGION}/{_ACCOUNT}/{queue}?ShowInvisible=true&ShowDelayed=true"
+    request = urllib.request.Request(url, headers={"Accept": "application/json"})  # noqa: S310 - our own loopback URL
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 - the same
+            answer = json.load(response)
+    except urllib.error.HTTPError as error:
+        raise HarnessError(f"queue {queue!r} cannot be read: HTTP {error.code}", "does deploy() create it?") from error
+    messages: list[dict[str, Any]] = answer.get("Messages") or []
+    return messages
+
+
+def _records(
+    kinesis: Any, stream: str, shard: str, *, first: str | None = None, after: str | None = None
+) -> Iterator[dict[str, Any]]:
+    if first is not None:
+        start = {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": first}
+    elif after is not None:
+        start = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": after}
+    else:
+        start = {"ShardIteratorType": "TRIM_HORIZON"}
+    iterator = kinesis.get_shard_iterator(StreamName=stream, ShardId=shard, **start)["ShardIterator"]
+    while iterator:
+        answer = kinesis.get_records(ShardIterator=iterator)
+        yield from answer["Records"]
+        if not answer["Records"]:
+            return
+        iterator = answer.get("NextShardIterator")
