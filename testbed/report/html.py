@@ -102,6 +102,7 @@ def render(run: RunFolder) -> str:
     ledgers = {name: wording.ledger_of(run, name) for name in names}
     causes = wording.causes_of(run)
     grid, series = build_series(names, run.history, run.journal, causes)
+    seed = run.verdict.get("seed", run.manifest.get("seed", "?"))
     return _template().render(
         run=run,
         names=names,
@@ -124,7 +125,8 @@ def render(run: RunFolder) -> str:
         series=series,
         grid=grid,
         facts=list(_facts(run)),
-        replay=wording.replay_line(run),
+        replay=wording.replay_line(run.path, seed, run.manifest.get("seed_origin", "cli")),
+        seed=seed,
     )
 
 
@@ -158,23 +160,23 @@ def _charts(
 ) -> list[tuple[str, Markup]]:
     """One chart per architecture, all on the same scale."""
     lines = {one.name: _lines(kind, one) for one in series}
-    peaks = {
-        name: max((v for line in own for v in line.values if v is not None), default=0.0) for name, own in lines.items()
-    }
+    values = {name: [v for line in own for v in line.values if v is not None] for name, own in lines.items()}
+    everything = [v for some in values.values() for v in some]
     room = 1.2 if kind.peak else 1.05  # for the label of the peak
-    top = max(10.0 if kind.milliseconds else 1.0, (limit or 0.0) * 1.2, room * max(peaks.values()))
+    top = max(1.0, (limit or 0.0) * 1.2, room * max(everything, default=0.0))
+    floor = svg.decade_below(everything) if kind.milliseconds else 0.0
     return [
         (
             one.name,
             svg.draw_time_chart(
                 svg.TimeChart(
                     title=f"{kind.title}, {one.name}",
-                    description=f"{kind.hint}. Highest value {_count(peaks[one.name])}{kind.unit}.",
+                    description=f"{kind.hint}. Highest value {_count(max(values[one.name], default=0.0))}{kind.unit}.",
                     grid=grid,
                     lines=lines[one.name],
                     top=top,
                     unit=kind.unit,
-                    milliseconds=kind.milliseconds,
+                    floor=floor,
                     limit=(limit, f"max_connections {limit:g}") if limit else None,
                     spikes=one.spikes,
                     faults=one.faults,

@@ -273,4 +273,4 @@ def _curve(latencies: list[float]) -> tuple[tuple[float, float], ...]:
     ordered = sorted(latencies)
     most = math.log10(len(ordered)) if len(ordered) > 1 else 0.0
     steps = [1 - 10 ** (-most * i / 60) for i in range(61)]
-    return tuple((q, quantile(ordered, q)) for q in steps)
+    return (*((q, quantile(ordered, q)) for q in steps[:-1]), (steps[-1], ordered[-1]))

@@ -19,6 +19,8 @@ WIDTH: Final = 420
 NOTHING: Final = "\N{EN DASH}"
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 16, 22
 _ROOM: Final = 70  # two labels side by side
+_PERCENTILES: Final = {0.0: "min", 0.5: "p50", 0.9: "p90", 0.99: "p99", 0.999: "p99.9", 0.9999: "p99.99"}
+_FEW_DECADES: Final = 2
 _TICK_STEPS: Final = (1, 2, 5)
 
 
@@ -50,7 +52,7 @@ class TimeChart:
         lines: Drawn in order, the last one on top.
         top: Highest value of the axis, shared by charts that are to be compared.
         unit: For the read-out, for example ``"/s"``.
-        milliseconds: The axis is logarithmic and reads as time.
+        floor: Lowest value of the axis; above 0 the axis is logarithmic and reads as milliseconds.
         limit: A level that cannot be passed, and its label.
         spikes: Shaded behind everything.
         faults: Marked along the upper edge.
@@ -63,7 +65,7 @@ class TimeChart:
     lines: Sequence[Line]
     top: float
     unit: str = ""
-    milliseconds: bool = False
+    floor: float = 0.0
     limit: tuple[float, str] | None = None
     spikes: Sequence[Window] = ()
     faults: Sequence[Window] = ()
@@ -83,13 +85,14 @@ class _Frame:
 
 def draw_time_chart(chart: TimeChart) -> Markup:
     """The chart as an ``svg`` element; hovering reads it out (see hover.js)."""
-    floor = 1.0 if chart.milliseconds else 0.0
-    scale = _logarithmic if chart.milliseconds else _linear
+    scale = _logarithmic if chart.floor else _linear
     bottom = chart.height - _BOTTOM
-    frame = _Frame(_linear(0, chart.grid.end, _LEFT, WIDTH - _RIGHT), scale(floor, chart.top, bottom, _TOP), bottom)
+    frame = _Frame(
+        _linear(0, chart.grid.end, _LEFT, WIDTH - _RIGHT), scale(chart.floor, chart.top, bottom, _TOP), bottom
+    )
     svg = _root(chart.title, chart.description, chart.height)
     _shade(svg, frame, chart.spikes, chart.faults)
-    _y_axis(svg, frame, _time_levels(chart.top) if chart.milliseconds else levels(chart.top))
+    _y_axis(svg, frame, _time_levels(chart.floor, chart.top) if chart.floor else levels(chart.top))
     _time_axis(svg, frame, chart.grid.end)
     for line in chart.lines:
         _draw_line(svg, frame, chart.grid, line)
@@ -107,7 +110,7 @@ def draw_time_chart(chart: TimeChart) -> Markup:
 
 def draw_lanes(title: str, grid: Grid, windows: Sequence[Window], lanes: Sequence[str]) -> Markup:
     """One lane per name, a bar where it happened and how often: what was done to the architecture, and when."""
-    row = 26
+    row = 30
     bottom = row * max(1, len(lanes))
     frame = _Frame(_linear(0, grid.end, _LEFT, WIDTH - _RIGHT), _linear(0, 1, 0, 1), bottom)
     said = "; ".join(f"{w.name}: {w.count:,}, from {w.start:.1f} s to {w.end:.1f} s" for w in windows)
@@ -115,11 +118,11 @@ def draw_lanes(title: str, grid: Grid, windows: Sequence[Window], lanes: Sequenc
     _time_axis(svg, frame, grid.end)
     for i, lane in enumerate(lanes):
         own = [w for w in windows if w.name == lane]
-        _add(svg, "text", "lane", _lane_label(lane, own), x=_LEFT, y=row * i + 12)
+        _add(svg, "text", "lane", _lane_label(lane, own), x=_LEFT, y=row * i + 14)
         for window in own:
             x, x2 = frame.x(window.start), frame.x(window.end)
             style = "lane-spike" if lane == "spike" else "lane-fault"
-            _add(svg, "rect", style, x=x, y=row * i + 16, width=max(2.0, x2 - x), height=6)
+            _add(svg, "rect", style, x=x, y=row * i + 19, width=max(2.0, x2 - x), height=5)
     return _markup(svg)
 
 
@@ -132,26 +135,25 @@ def _lane_label(lane: str, windows: Sequence[Window]) -> str:
 
 def draw_percentiles(title: str, description: str, curves: Mapping[str, Sequence[tuple[float, float]]]) -> Markup:
     """Latency against the share of orders, one curve each, on an axis that gives every nine the same room."""
-    width, height = 660, 250
-    points = [point for curve in curves.values() for point in curve if point[0] < 1]
-    nines = max([2.0, *(-math.log10(1 - q) for q, _ in points)])
-    top = max([10.0, *(ms for _, ms in points)])
-    bottom = height - _BOTTOM
-    x = _linear(0, nines, _LEFT, width - 112)
-    frame = _Frame(x, _logarithmic(1.0, top, bottom, _TOP), bottom, width - 112)
+    width, height = 520, 240
+    bottom, right = height - _BOTTOM, width - _RIGHT
+    points = [(_nines(q), ms) for curve in curves.values() for q, ms in curve]
+    floor, top = decade_below(ms for _, ms in points), max([10.0, *(ms for _, ms in points)])
+    x = _linear(0, max([2.0, *(nines for nines, _ in points)]), _LEFT, right)
+    frame = _Frame(x, _logarithmic(floor, top, bottom, _TOP), bottom, right)
     svg = _root(title, description, height, width)
-    _y_axis(svg, frame, _time_levels(top))
-    for q, label in ((0.0, "fastest"), (0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p99.9"), (0.9999, "p99.99")):
-        if -math.log10(1 - q) <= nines:
-            _tick(svg, frame, x(-math.log10(1 - q)), label)
-    ends = []
-    for i, (name, curve) in enumerate(curves.items()):
-        drawn = [(x(-math.log10(1 - q)), frame.y(max(ms, 1.0))) for q, ms in curve if q < 1]
-        if drawn:
-            _add(svg, "path", f"line arch-{i % 6}", d=_path(drawn))
-            ends.append((drawn[-1][1], i, name))
-    _label_ends(svg, frame, ends)
+    _y_axis(svg, frame, _time_levels(floor, top))
+    for q, label in _PERCENTILES.items():
+        if x(_nines(q)) <= right:
+            _tick(svg, frame, x(_nines(q)), label)
+    for i, curve in enumerate(curves.values()):
+        if curve:
+            _add(svg, "path", f"line arch-{i % 6}", d=_path((x(_nines(q)), frame.y(ms)) for q, ms in curve))
     return _markup(svg)
+
+
+def _nines(q: float) -> float:
+    return -math.log10(1 - q)
 
 
 def draw_swatch(style: str) -> Markup:
@@ -197,8 +199,17 @@ def _logarithmic(low: float, high: float, start: float, stop: float) -> Callable
     return lambda value: inner(math.log10(max(value, low)))
 
 
-def _time_levels(top: float) -> list[tuple[float, str]]:
-    return [(10.0**i, duration(10.0**i).replace("1.0 ms", "1 ms")) for i in range(int(math.log10(top) + 1e-9) + 1)]
+def decade_below(values: Iterable[float]) -> float:
+    """The power of ten at or below the least of ``values`` (milliseconds): where a logarithmic axis starts."""
+    return 10.0 ** math.floor(math.log10(max(0.1, min(values, default=1.0))))
+
+
+def _time_levels(floor: float, top: float) -> list[tuple[float, str]]:
+    """Every decade; in between 2 and 5 as well where there are few decades."""
+    first, last = round(math.log10(floor)), math.floor(math.log10(top))
+    steps = _TICK_STEPS if last - first < _FEW_DECADES else _TICK_STEPS[:1]
+    levels_ = [step * 10.0**power for power in range(first, last + 1) for step in steps]
+    return [(level, duration(level).replace(".0 ", " ")) for level in levels_ if level <= top]
 
 
 def _root(title: str, description: str, height: float, width: float = WIDTH) -> ET.Element:
@@ -304,14 +315,6 @@ def _mark_peak(svg: ET.Element, frame: _Frame, grid: Grid, line: Line) -> None:
     _add(svg, "circle", f"dot {line.style}", cx=x, cy=y, r=3)
     anchor = "start" if x < frame.right - 70 else "end"
     _add(svg, "text", "peak", f"peak {peak[0]:,.0f}", x=x, y=y - 6, text_anchor=anchor)
-
-
-def _label_ends(svg: ET.Element, frame: _Frame, ends: Iterable[tuple[float, int, str]]) -> None:
-    """Name each curve at its end, pushed apart where ends meet."""
-    last = -math.inf
-    for y, i, name in sorted(ends):
-        last = max(y + 4, last + 14)
-        _add(svg, "text", f"curve arch-{i % 6}", name, x=frame.right + 8, y=last)
 
 
 def _read_out(chart: TimeChart) -> str:

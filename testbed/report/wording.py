@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from testbed.ledger.causes import causes
@@ -118,10 +119,9 @@ def _join(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def replay_line(run: RunFolder) -> str:
-    """How to run the same again."""
-    seed = run.verdict.get("seed", run.manifest.get("seed", "?"))
-    return f"Replay: testbed replay {run.path}  (seed {seed}, from {run.manifest.get('seed_origin', 'cli')})"
+def replay_line(run_dir: Path, seed: object, origin: str) -> str:
+    """How to run the same again; ``origin`` of the seed is ``"cli"`` or ``"generated"``."""
+    return f"Replay: testbed replay {run_dir}  (seed {seed}, from {origin})"
 
 
 def causes_of(run: RunFolder) -> dict[str, dict[str, int]]:

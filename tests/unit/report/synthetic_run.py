@@ -15,7 +15,7 @@ MAX_CONNECTIONS = 20
 def make_run(folder: Path, *, quiet_rate: float = 25.0, seed: int = 42, clean: bool = True) -> Path:
     """Write a run folder; at 25 orders/s about 3,000 orders per architecture. ``clean=False`` adds anomalies."""
     folder.mkdir(parents=True, exist_ok=True)
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311 - made-up data, no secret
     planned = [*_arrivals(chance, 0, QUIET, quiet_rate), *_arrivals(chance, QUIET, SPIKE, 10 * quiet_rate)]
     planned += _arrivals(chance, SPIKE, TAIL, quiet_rate)
     orders = [(f"order-{i:05d}", t, "broken json" if chance.random() < 0.01 else None) for i, t in enumerate(planned)]
@@ -120,9 +120,7 @@ def _sync(chance: random.Random, name: str, orders: list[Any]) -> tuple[list[dic
     return attempts, hops
 
 
-def _buffered(
-    chance: random.Random, name: str, orders: list[Any]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _buffered(chance: random.Random, name: str, orders: list[Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     attempts, hops = [], []
     rate, workers = (95.0, 10) if name == "buffered-sqs" else (72.0, 4)
     free = 0.0
@@ -201,11 +199,19 @@ def _verdict(name: str, attempts: list[Any], hops: list[Any], *, clean: bool) ->
     if name == "sync":
         refused = outcomes.count("refused")
         expectations.append(
-            {"claim": "the spike makes it refuse orders", "holds": True, "observed": f"{refused:,} of {len(attempts):,} refused"}
+            {
+                "claim": "the spike makes it refuse orders",
+                "holds": True,
+                "observed": f"{refused:,} refused",
+            }
         )
     else:
         expectations.append(
-            {"claim": "every order is accepted", "holds": accepted == len(attempts), "observed": f"{accepted:,} of {len(attempts):,}"}
+            {
+                "claim": "every order is accepted",
+                "holds": accepted == len(attempts),
+                "observed": f"{accepted:,}",
+            }
         )
         expectations.append(
             {
