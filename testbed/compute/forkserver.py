@@ -82,6 +82,19 @@ def _share_models(session: Any) -> None:
     loader.__init__ = create_warm
 
 
+def runtime_client(address: str) -> Any:
+    """AWS's client of the Runtime API at ``host:port/path``.
+
+    Its native part, which does the invokes, takes such an address as it is; the Python part, which reports a failed
+    initialisation, knows host and port only.
+    """
+    host, _, path = address.partition("/")
+    client = importlib.import_module("awslambdaric.lambda_runtime_client").LambdaRuntimeClient(host)
+    call = client.call_rapid
+    client.call_rapid = lambda method, endpoint, *rest: call(method, f"/{path}{endpoint}", *rest)
+    return client
+
+
 def run_handler(environ: dict[str, str], task_root: str) -> NoReturn:
     """Become an execution environment: AWS's runtime client over the handler of ``task_root``, until it ends."""
     own_root = str(Path(__file__).resolve().parents[2])
@@ -93,10 +106,8 @@ def run_handler(environ: dict[str, str], task_root: str) -> NoReturn:
     code: Any = 1
     try:
         # Not before the environment is set: the native part reads the address when it is imported.
-        client = importlib.import_module("awslambdaric.lambda_runtime_client")
         bootstrap = importlib.import_module("awslambdaric.bootstrap")
-        address = environ["AWS_LAMBDA_RUNTIME_API"]
-        bootstrap.run(environ["_HANDLER"], client.LambdaRuntimeClient(address))
+        bootstrap.run(environ["_HANDLER"], runtime_client(environ["AWS_LAMBDA_RUNTIME_API"]))
     except SystemExit as end:
         code = end.code
     except BaseException:  # noqa: BLE001  # an interpreter prints whatever ends it, and ends with 1

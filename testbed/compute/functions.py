@@ -1,0 +1,252 @@
+"""Which functions are deployed, and their code: read from the emulator once, and again when they change."""
+
+import asyncio
+import hashlib
+import io
+import os
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+
+from testbed.compute.aws import AwsCaller, AwsCallError
+from testbed.errors import UsageError
+
+CALLER: Final = "compute"
+"""Whom the plane's own reads of functions are made for."""
+_PYTHON: Final = re.compile(r"python3\.\d+")
+_REFERENCE: Final = re.compile(
+    r"(?:arn:(?P<partition>[\w-]+):lambda:(?P<region>[\w-]+):)?(?:(?P<account>\d{12}):)?(?:function:)?"
+    r"(?P<name>[\w-]+)(?::(?P<qualifier>\$LATEST|[\w-]+))?"
+)
+_DOWNLOAD_SECONDS: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A function as somebody names it.
+
+    Attributes:
+        name: Its name alone.
+        qualifier: Version or alias; None for the unpublished version.
+    """
+
+    name: str
+    qualifier: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A version of a function, ready to run.
+
+    Attributes:
+        name: Its name.
+        version: ``"$LATEST"`` or a number.
+        revision: Changes with every change of code or configuration.
+        runtime: For example ``"python3.12"``.
+        handler: ``"module.function"``.
+        timeout: Seconds.
+        memory_mb: Memory setting, in MB.
+        variables: Its environment variables.
+        log_format: ``"Text"`` or ``"JSON"``.
+        code: Folder of its unpacked code.
+    """
+
+    name: str
+    version: str
+    revision: str
+    runtime: str
+    handler: str
+    timeout: float
+    memory_mb: int
+    variables: Mapping[str, str]
+    log_format: str
+    code: Path
+
+
+def parse_reference(text: str, qualifier: str | None = None) -> Reference:
+    """A function's name, partial ARN or ARN, each with or without a qualifier (AWS Lambda API reference, Invoke).
+
+    Raises:
+        ValueError: ``text`` is none of them, or its qualifier contradicts ``qualifier``.
+    """
+    found = _REFERENCE.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is neither a function's name nor its ARN")
+    derived = found["qualifier"]
+    if derived and qualifier and derived != qualifier:
+        raise ValueError("The derived qualifier from the function name does not match the specified qualifier.")
+    return Reference(found["name"], derived or qualifier)
+
+
+def check_supported(configuration: Mapping[str, Any]) -> None:
+    """Say at once that a function cannot run here.
+
+    Args:
+        configuration: Request or answer of ``CreateFunction``.
+
+    Raises:
+        UsageError: Its runtime is not Python, or it is a container image.
+    """
+    name = configuration.get("FunctionName", "")
+    if configuration.get("PackageType", "Zip") != "Zip":
+        raise UsageError(
+            f"Function {name} is a container image; the testbed runs functions that are zip archives",
+            "deploy it as a zip archive with a python3.x runtime",
+        )
+    runtime = configuration.get("Runtime", "")
+    if not _PYTHON.fullmatch(runtime):
+        raise UsageError(
+            f"Function {name} has the runtime {runtime or '(none)'}; the testbed runs python3.x functions only",
+            "leave this function out of the scenario, or stand in for it with a Python handler",
+        )
+
+
+class NotActiveError(Exception):
+    """The function is there, but in ``state`` it cannot be invoked."""
+
+    def __init__(self, state: str) -> None:
+        super().__init__(state)
+        self.state = state
+
+
+class Functions:
+    """The functions of the emulator, by name and qualifier.
+
+    Args:
+        aws: Reads them.
+        cache: Folder for their unpacked code; may be shared, entries are named by their content.
+
+    Attributes:
+        unread: Names of functions whose reserved concurrency is to be read, for the first time or again.
+    """
+
+    def __init__(self, aws: AwsCaller, cache: Path) -> None:
+        self._aws = aws
+        self._cache = cache
+        self._known: dict[Reference, asyncio.Task[Function]] = {}
+        self.unread: set[str] = set()
+        self._session: aiohttp.ClientSession | None = None
+
+    async def get(self, reference: Reference) -> Function:
+        """The function, from memory where it has not changed.
+
+        Raises:
+            AwsCallError: The emulator does not know it, or did not answer.
+            UsageError: It cannot run here.
+            NotActiveError: It is still being created.
+        """
+        task = self._known.get(reference)
+        if task is None:
+            task = self._known[reference] = asyncio.create_task(self._load(reference))
+            self.unread.add(reference.name)
+        try:
+            return await asyncio.shield(task)
+        except BaseException:
+            if task.done() and self._known.get(reference) is task:
+                del self._known[reference]
+            raise
+
+    def invalidate(self, name: str) -> None:
+        """Function ``name`` was created, changed or deleted: read it again."""
+        for reference in [each for each in self._known if each.name == name]:
+            del self._known[reference]
+        self.unread.add(name)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._known.clear()
+        self.unread.clear()
+
+    async def reserved_concurrency(self, name: str) -> int | None:
+        """The reserved concurrency of ``name``; None for none, and for a function that is gone.
+
+        Raises:
+            AwsCallError: The emulator did not answer.
+        """
+        try:
+            answer = await self._aws.call("lambda", "GetFunctionConcurrency", {"FunctionName": name}, caller=CALLER)
+        except AwsCallError as error:
+            if error.status == 404:  # noqa: PLR2004  # HTTP's not found
+                return None
+            raise
+        reserved: int | None = answer.get("ReservedConcurrentExecutions")
+        return reserved
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for task in self._known.values():
+            task.cancel()
+        await asyncio.gather(*self._known.values(), return_exceptions=True)
+        self._known.clear()
+        if self._session is not None:
+            await self._session.close()
+
+    async def _load(self, reference: Reference) -> Function:
+        parameters = {"FunctionName": reference.name}
+        if reference.qualifier:
+            parameters["Qualifier"] = reference.qualifier
+        answer = await self._aws.call("lambda", "GetFunction", parameters, caller=CALLER)
+        configuration = answer["Configuration"]
+        if configuration.get("State", "Active") in ("Pending", "Failed"):
+            raise NotActiveError(configuration["State"])
+        check_supported(configuration)
+        code = await self._code(configuration["CodeSha256"], answer["Code"]["Location"])
+        if configuration.get("LastUpdateStatus") == "InProgress":
+            self._known.pop(reference, None)  # what was read may change once more without anybody saying so
+        return _function(configuration, code)
+
+    async def _code(self, sha256: str, location: str) -> Path:
+        target = self._cache / hashlib.sha256(sha256.encode()).hexdigest()[:32]
+        if not target.exists():
+            if self._session is None:
+                timeout = aiohttp.ClientTimeout(total=_DOWNLOAD_SECONDS)
+                self._session = aiohttp.ClientSession(timeout=timeout)
+            try:
+                async with self._session.get(location) as answer:
+                    answer.raise_for_status()
+                    archive = await answer.read()
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise AwsCallError("ServiceException", 0, f"the code at {location} did not load: {error}") from error
+            await asyncio.to_thread(_unpack, archive, target)
+        return target
+
+
+def _function(configuration: Mapping[str, Any], code: Path) -> Function:
+    return Function(
+        name=configuration["FunctionName"],
+        version=configuration.get("Version", "$LATEST"),
+        revision=configuration.get("RevisionId", configuration["CodeSha256"]),
+        runtime=configuration["Runtime"],
+        handler=configuration["Handler"],
+        timeout=float(configuration.get("Timeout", 3)),
+        memory_mb=configuration.get("MemorySize", 128),
+        variables=configuration.get("Environment", {}).get("Variables", {}),
+        log_format=configuration.get("LoggingConfig", {}).get("LogFormat", "Text"),
+        code=code,
+    )
+
+
+def _unpack(archive: bytes, target: Path) -> None:
+    """Unpack beside ``target`` and rename: nobody ever sees half of it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=target.parent))
+    with zipfile.ZipFile(io.BytesIO(archive)) as files:
+        files.extractall(folder)
+        for entry in files.infolist():
+            mode = entry.external_attr >> 16 & 0o777
+            if mode and not entry.is_dir():
+                (folder / entry.filename).chmod(mode | 0o444)
+    folder.chmod(0o755)
+    try:
+        os.rename(folder, target)  # noqa: PTH104  # Path.rename may replace, this must not
+    except OSError:
+        shutil.rmtree(folder)
+        if not target.exists():
+            raise

@@ -1,0 +1,491 @@
+"""``lambda:Invoke``: from the request to the answer, by way of limits, environments and the journal."""
+
+import asyncio
+import functools
+import json
+import resource
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, Protocol
+
+from testbed.chaos.call import AwsError
+from testbed.compute import async_queue, refusals
+from testbed.compute.async_queue import AsyncQueue, RetryRules
+from testbed.compute.aws import AwsCaller, AwsCallError
+from testbed.compute.environment import Event, Kind, Settings
+from testbed.compute.functions import Function, Functions, NotActiveError, Reference, parse_reference
+from testbed.compute.logs import TAIL_BYTES, LogFolder, billed_milliseconds, end_lines, start_line
+from testbed.compute.pool import INIT_SECONDS, Pool, Start
+from testbed.compute.processes import Exit, Processes
+from testbed.compute.result import InvokeResult
+from testbed.compute.runtime_api import Invocation, RuntimeApi
+from testbed.errors import EngineDiedError, UsageError
+from testbed.semantics import function_errors
+from testbed.semantics.concurrency import Concurrency, Limits
+from testbed.trace import parse_trace
+
+_SWEEPS_PER_LIFETIME: Final = 4
+_NOT_FOUND: Final = 404
+_UNAVAILABLE: Final = 500
+
+
+class Journal(Protocol):
+    """Where hops are recorded."""
+
+    def record(self, hop: str, **fields: object) -> None:
+        """Append one line."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One invoke, as it was asked for.
+
+    Attributes:
+        reference: The function.
+        payload: The event, JSON.
+        caller: Who invokes.
+        request_id: Of the invoke; the same for all attempts of an asynchronous one.
+        trace: The trace header.
+        client_context: The client context, JSON.
+    """
+
+    reference: Reference
+    payload: bytes
+    caller: str
+    request_id: str
+    trace: str | None = None
+    client_context: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """How the compute plane behaves.
+
+    Attributes:
+        limits: Lambda's quotas.
+        retries: When asynchronous invokes are tried again.
+        init_seconds: How long an initialisation may take.
+        idle_seconds: How long an idle environment is kept; AWS publishes no number.
+        region: AWS region.
+        account_id: AWS account.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    retries: RetryRules = field(default_factory=RetryRules)
+    init_seconds: float = INIT_SECONDS
+    idle_seconds: float = 600.0
+    region: str = "us-east-1"
+    account_id: str = "000000000000"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stats:
+    """What the plane has done since its start, or since the last ``reset``.
+
+    Attributes:
+        concurrency: Invokes that run now, by function; functions without any are left out.
+        peak_concurrency: The most that ran at once, by function.
+        peak_account_concurrency: The most that ran at once, all functions together.
+        cold_starts: Environments started, by function.
+        invokes: Invokes that reached a function.
+        throttles: Invokes refused with 429.
+        queued_events: Asynchronous invokes that are neither done nor given up.
+    """
+
+    concurrency: dict[str, int]
+    peak_concurrency: dict[str, int]
+    peak_account_concurrency: int
+    cold_starts: dict[str, int]
+    invokes: int
+    throttles: int
+    queued_events: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """An invoke that reached an environment."""
+
+    payload: bytes
+    cause: str | None
+    duration: float
+    init: float | None
+    cold: bool
+    version: str
+    log: bytes
+
+
+class Compute:
+    """The Lambda service: runs what is deployed in the emulator, under Lambda's own limits.
+
+    Args:
+        aws: Reads functions from the emulator.
+        journal: Takes a ``"lambda"`` hop for every invoke, and an ``"async"`` one for every event that is given up.
+        folder: For logs, unpacked code and the environments' ``/tmp``.
+        gateway_url: Endpoint for every AWS call of the functions.
+        run: Token of the run, in the environment of every process.
+        options: Limits and waits.
+        on_death: Told when the fork server dies; every invoke fails from then on.
+    """
+
+    def __init__(
+        self,
+        aws: AwsCaller,
+        journal: Journal,
+        *,
+        folder: Path,
+        gateway_url: str,
+        run: str,
+        options: Options | None = None,
+        on_death: Callable[[EngineDiedError], None] = lambda _: None,
+    ) -> None:
+        self._options = options or Options()
+        self._journal = journal
+        self._folder = folder
+        self._on_death = on_death
+        self._dead: EngineDiedError | None = None
+        self._functions = Functions(aws, folder / "code")
+        self._concurrency = Concurrency(self._options.limits)
+        self._reservations = asyncio.Lock()
+        self._logs = LogFolder(folder / "logs")
+        self._events = AsyncQueue(self._options.retries)
+        self._api = RuntimeApi()
+        self._processes = Processes(folder / "fork-server.log", self._died)
+        settings = Settings(
+            gateway_url=gateway_url,
+            run=run,
+            region=self._options.region,
+            account_id=self._options.account_id,
+            temp=folder / "tmp",
+        )
+        self._pool = Pool(
+            self._processes,
+            self._api,
+            settings,
+            init_seconds=self._options.init_seconds,
+            idle_seconds=self._options.idle_seconds,
+        )
+        self._running: set[asyncio.Task[InvokeResult]] = set()
+        self._sweeper: asyncio.Task[None] | None = None
+        self._invokes = 0
+        self._throttles = 0
+
+    async def start(self) -> None:
+        """Start the fork server and the Runtime API."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        _allow_many_files()
+        await self._api.start()
+        self._processes.start()
+        self._sweeper = asyncio.create_task(self._sweep())
+
+    async def stop(self) -> None:
+        """End everything that was started; invokes that still run end as crashes."""
+        await self._events.clear()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
+        await self._processes.stop()
+        await self._functions.close()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._api.stop()
+        self._logs.close()
+
+    async def reset(self) -> None:
+        """End every environment, forget queued events, functions and counts; running invokes end as crashes."""
+        await self._events.clear()
+        await self._pool.end_all()
+        self._functions.clear()
+        self._pool.cold_starts.clear()
+        self._concurrency.restart_peaks()
+        self._invokes = self._throttles = 0
+
+    def invalidate(self, name: str) -> None:
+        """Function ``name`` was created, changed or deleted, code, configuration or reserved concurrency."""
+        self._functions.invalidate(name)
+        self._pool.retire(name)
+
+    def stats(self) -> Stats:
+        """What was done, and what is going on."""
+        return Stats(
+            concurrency=dict(+self._concurrency.running),
+            peak_concurrency=dict(self._concurrency.peak),
+            peak_account_concurrency=self._concurrency.peak_total,
+            cold_starts=dict(self._pool.cold_starts),
+            invokes=self._invokes,
+            throttles=self._throttles,
+            queued_events=len(self._events),
+        )
+
+    async def invoke(
+        self,
+        function: str,
+        payload: bytes,
+        *,
+        caller: str,
+        trace: str | None = None,
+        identity: str | None = None,  # noqa: ARG002  # part of the seam: faults need it, and act before this
+        invocation_type: str = "RequestResponse",
+        qualifier: str | None = None,
+        client_context: str | None = None,
+    ) -> InvokeResult:
+        """Invoke a function; every failure is a result, none is raised.
+
+        The invoke goes on when the caller is cancelled, as it does on AWS when a client hangs up.
+
+        Args:
+            function: Name, partial ARN or ARN, with or without a qualifier.
+            payload: The event, JSON; empty counts as ``{}``.
+            caller: Who invokes, for the journal.
+            trace: The trace header.
+            identity: Not used.
+            invocation_type: ``"RequestResponse"`` waits for the answer, ``"Event"`` queues the invoke and answers 202,
+                ``"DryRun"`` only checks and answers 204.
+            qualifier: Version or alias.
+            client_context: The client context, JSON.
+        """
+        limit = (
+            function_errors.ASYNC_REQUEST_BYTES if invocation_type == "Event" else function_errors.SYNC_REQUEST_BYTES
+        )
+        try:
+            reference = parse_reference(function, qualifier)
+            payload = _checked(payload)
+        except ValueError as problem:
+            return _refused(refusals.invalid_payload(str(problem)))
+        if len(payload) > limit:
+            return _refused(refusals.request_too_large(len(payload), limit))
+        request = Request(reference, payload, caller, str(uuid.uuid4()), trace, client_context)
+        if invocation_type == "RequestResponse":
+            return await asyncio.shield(self._started(request))
+        found = await self._find(reference)
+        if not isinstance(found, Function):
+            return _refused(found)
+        if invocation_type == "Event":
+            event = async_queue.Event(
+                attempt=functools.partial(self._invoke, request),
+                is_hopeless=functools.partial(self._concurrency.is_disabled, reference.name),
+                on_drop=functools.partial(self._dropped, request),
+            )
+            self._events.submit(event)
+        status = 202 if invocation_type == "Event" else 204
+        return InvokeResult(status, b"", None, None, None, found.version, request_id=request.request_id)
+
+    async def _invoke(self, request: Request) -> InvokeResult:
+        """One attempt, and its line in the journal."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        found = await self._find(request.reference)
+        if isinstance(found, AwsError):
+            result, run = _refused(found), None
+        else:
+            result, run = await self._admitted(found, request)
+        result = replace(result, request_id=request.request_id)
+        trace = parse_trace(request.trace)
+        self._journal.record(
+            "lambda",
+            function=request.reference.name,
+            caller=request.caller,
+            request_id=request.request_id,
+            status=result.status,
+            ms=round((loop.time() - started) * 1000, 3),
+            duration=round(run.duration * 1000, 3) if run else None,
+            billed=billed_milliseconds(run.duration, run.init) if run else None,
+            cold=run.cold if run else False,
+            trace=trace[0] if trace else None,
+            cause=result.cause,
+            reason=result.error.members.get("Reason") if result.error else None,
+        )
+        return result
+
+    async def _find(self, reference: Reference) -> Function | AwsError:
+        """The function, once its reserved concurrency is known too."""
+        if self._dead is not None:
+            return refusals.service_failed(str(self._dead))
+        try:
+            function = await self._functions.get(reference)
+            await self._read_reservations()
+        except AwsCallError as error:
+            if error.status == _NOT_FOUND:
+                return refusals.function_not_found(self._arn(reference))
+            return AwsError(error.code, error.status or _UNAVAILABLE, error.message)
+        except NotActiveError as error:
+            return refusals.not_active(error.state)
+        except UsageError as error:
+            return refusals.unsupported(error.message)
+        return function
+
+    async def _read_reservations(self) -> None:
+        if not self._functions.unread and not self._reservations.locked():
+            return
+        async with self._reservations:
+            while self._functions.unread:
+                name = self._functions.unread.pop()
+                try:
+                    self._concurrency.reserve(name, await self._functions.reserved_concurrency(name))
+                except BaseException:
+                    self._functions.unread.add(name)
+                    raise
+
+    async def _admitted(self, function: Function, request: Request) -> tuple[InvokeResult, _Run | None]:
+        now = asyncio.get_running_loop().time()
+        starts = not self._pool.has_idle(function)
+        reason = self._concurrency.admit(function.name, starts_environment=starts, now=now)
+        if reason is not None:
+            self._throttles += 1
+            return _refused(refusals.throttled(reason), function_errors.THROTTLE), None
+        self._invokes += 1
+        try:
+            run = await self._run(function, request)
+        finally:
+            self._concurrency.release(function.name)
+        failed = function_errors.UNHANDLED if run.cause else None
+        tail = run.log[-TAIL_BYTES:]
+        return InvokeResult(200, run.payload, failed, None, run.cause, run.version, tail), run
+
+    async def _run(self, function: Function, request: Request) -> _Run:
+        """Serve ``request`` in an idle environment, or in a new one where none is idle."""
+        if not self._pool.has_idle(function):
+            return await self._run_cold(function, request, await self._pool.start(function))
+        environment = self._pool.take(function)
+        return await self._serve(function, request, Start(environment, Event(Kind.READY), None, 0.0, b""), cold=False)
+
+    async def _run_cold(self, function: Function, request: Request, start: Start) -> _Run:
+        if start.event.kind is Kind.READY:
+            return await self._serve(function, request, start, cold=True)
+        return self._finished(function, request, start, start.event, start.spent, cold=True)
+
+    async def _serve(self, function: Function, request: Request, start: Start, *, cold: bool) -> _Run:
+        loop = asyncio.get_running_loop()
+        left = max(function.timeout - start.spent, 0.0)
+        invocation = Invocation(
+            request.request_id,
+            request.payload,
+            self._arn(request.reference),
+            round((time.time() + left) * 1000),
+            request.trace,
+            request.client_context,
+        )
+        started = loop.time()
+        event = await start.environment.serve(invocation, left)
+        duration = loop.time() - started + start.spent
+        try:
+            return self._finished(function, request, start, event, duration, cold=cold)
+        finally:
+            self._pool.give_back(start.environment)
+
+    def _finished(
+        self, function: Function, request: Request, start: Start, event: Event, duration: float, *, cold: bool
+    ) -> _Run:
+        """The answer to an invoke whose environment came to ``event``, with its log written."""
+        environment = start.environment
+        memory = environment.peak_bytes()
+        payload, cause, said = _answer(function, request.request_id, event, memory)
+        if cause == function_errors.TIMEOUT:
+            duration = function.timeout
+        if cause == function_errors.CRASH and not environment.started:
+            cause = function_errors.INIT_ERROR
+        log = b"".join(
+            [
+                start.log,
+                start_line(request.request_id, function.version),
+                environment.take_log(),
+                said,
+                end_lines(
+                    request.request_id,
+                    duration=duration,
+                    init=start.init,
+                    memory_mb=function.memory_mb,
+                    peak_bytes=memory,
+                    failure=_status(cause),
+                ),
+            ]
+        )
+        self._logs.write(function.name, log)
+        return _Run(payload, cause, duration, start.init, cold, function.version, log)
+
+    def _arn(self, reference: Reference) -> str:
+        options = self._options
+        arn = f"arn:aws:lambda:{options.region}:{options.account_id}:function:{reference.name}"
+        return f"{arn}:{reference.qualifier}" if reference.qualifier else arn
+
+    def _dropped(self, request: Request, result: InvokeResult, attempts: int) -> None:
+        trace = parse_trace(request.trace)
+        self._journal.record(
+            "async",
+            event="dropped",
+            function=request.reference.name,
+            request_id=request.request_id,
+            attempts=attempts,
+            cause=result.cause,
+            trace=trace[0] if trace else None,
+        )
+
+    def _died(self, error: EngineDiedError) -> None:
+        self._dead = error
+        self._on_death(error)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(self._options.idle_seconds / _SWEEPS_PER_LIFETIME)
+            self._pool.end_unused()
+
+    def _started(self, request: Request) -> "asyncio.Task[InvokeResult]":
+        task = asyncio.create_task(self._invoke(request))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+
+def _checked(payload: bytes) -> bytes:
+    """The payload, known to be JSON.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if not payload:
+        return b"{}"
+    json.loads(payload)
+    return payload
+
+
+def _refused(error: AwsError, cause: str | None = None) -> InvokeResult:
+    return InvokeResult(error.status, b"", None, error, cause or error.code)
+
+
+def _answer(function: Function, request_id: str, event: Event, memory: int) -> tuple[bytes, str | None, bytes]:
+    """Payload, cause of failure, and what the platform adds to the log."""
+    match event.kind:
+        case Kind.RESPONSE if len(event.body) <= function_errors.RESPONSE_BYTES:
+            return event.body, None, b""
+        case Kind.RESPONSE:
+            too_large = function_errors.response_too_large(len(event.body))
+            return too_large, function_errors.FUNCTION_ERROR, too_large + b"\n"
+        case Kind.ERROR:
+            return event.body, function_errors.FUNCTION_ERROR, b""
+        case Kind.TIMEOUT:
+            stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
+            text = f"{stamp} {request_id} {function_errors.timeout_text(function.timeout)}\n\n"
+            return function_errors.timed_out(request_id, function.timeout), function_errors.TIMEOUT, text.encode()
+        case Kind.INIT_ERROR:
+            return event.body, function_errors.INIT_ERROR, b""
+        case _:
+            how = event.exit or Exit(0, 0)
+            reason = function_errors.exit_reason(how.status)
+            error_type = function_errors.exit_error_type(how.status, memory, function.memory_mb * 2**20)
+            text = f"RequestId: {request_id} Error: {reason}\n{error_type}\n"
+            return function_errors.exited(request_id, reason, error_type), function_errors.CRASH, text.encode()
+
+
+def _status(cause: str | None) -> str:
+    """How the report line ends after a failure of the environment."""
+    if function_errors.keeps_environment(cause):
+        return ""
+    return "Status: timeout" if cause == function_errors.TIMEOUT else "Status: error"
+
+
+def _allow_many_files() -> None:
+    """An environment needs two descriptors, and there may be a thousand."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,141 @@
+"""The execution environments that exist: idle ones by function, and all of them."""
+
+import asyncio
+import itertools
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Final
+
+from testbed.compute.environment import Environment, Event, Kind, Settings
+from testbed.compute.functions import Function
+from testbed.compute.processes import Processes
+from testbed.compute.runtime_api import RuntimeApi
+
+INIT_SECONDS: Final = 10.0
+"""How long an initialisation may take (AWS Lambda developer guide, Lambda execution environment lifecycle)."""
+
+_Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """An environment that was started for an invoke.
+
+    Attributes:
+        environment: It.
+        event: READY, or why it is not.
+        init: Seconds of its initialisation; None where they count as the invoke's own.
+        spent: Seconds of the invoke's time that are used up.
+        log: What it printed on the way.
+    """
+
+    environment: Environment
+    event: Event
+    init: float | None
+    spent: float
+    log: bytes
+
+
+class Pool:
+    """Starts environments, keeps the idle ones warm, ends them.
+
+    Args:
+        processes: Starts their processes.
+        api: Their Runtime API.
+        settings: What is the same for all of them.
+        init_seconds: How long an initialisation may take.
+        idle_seconds: How long an idle environment is kept. AWS publishes no number; five minutes to an hour are seen.
+    """
+
+    def __init__(
+        self,
+        processes: Processes,
+        api: RuntimeApi,
+        settings: Settings,
+        *,
+        init_seconds: float = INIT_SECONDS,
+        idle_seconds: float = 600.0,
+    ) -> None:
+        self._processes = processes
+        self._api = api
+        self._settings = settings
+        self._init_seconds = init_seconds
+        self._idle_seconds = idle_seconds
+        self._numbers = itertools.count(1)
+        self._all: set[Environment] = set()
+        self._idle: defaultdict[_Key, list[Environment]] = defaultdict(list)
+        self.cold_starts: defaultdict[str, int] = defaultdict(int)
+
+    def has_idle(self, function: Function) -> bool:
+        """Whether an environment of ``function`` is idle."""
+        stack = self._idle[_key(function)]
+        while stack and not stack[-1].alive:
+            stack.pop()
+        return bool(stack)
+
+    def take(self, function: Function) -> Environment:
+        """The idle environment of ``function`` that was used last."""
+        return self._idle[_key(function)].pop()
+
+    def give_back(self, environment: Environment) -> None:
+        """``environment`` has served its invoke: keep it, unless it has ended or must end."""
+        if not environment.alive:
+            return
+        if environment.retired:
+            environment.kill()
+            return
+        environment.idle_since = asyncio.get_running_loop().time()
+        self._idle[_key(environment.function)].append(environment)
+
+    async def start(self, function: Function) -> Start:
+        """Start an environment for an invoke.
+
+        An initialisation that takes too long is done again in the invoke's own time, as Lambda does.
+        """
+        environment, event, seconds, log = await self._start_one(function, self._init_seconds)
+        if event.kind is not Kind.TIMEOUT:
+            return Start(environment, event, seconds, 0.0, log)
+        environment, event, seconds, more = await self._start_one(function, function.timeout)
+        return Start(environment, event, None, seconds, log + more)
+
+    async def _start_one(self, function: Function, limit: float) -> tuple[Environment, Event, float, bytes]:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        ident = f"env-{next(self._numbers)}"
+        environment = Environment(
+            ident, function, self._processes, self._api, settings=self._settings, on_end=self._all.discard
+        )
+        self._all.add(environment)
+        self.cold_starts[function.name] += 1
+        event = await environment.start(limit)
+        return environment, event, loop.time() - started, environment.take_log()
+
+    def retire(self, name: str | None = None) -> None:
+        """End the environments of function ``name``, or all: idle ones now, the others after their invoke."""
+        for environment in [each for each in self._all if name in (None, each.function.name)]:
+            environment.retired = True
+        for key, stack in self._idle.items():
+            if name in (None, key[0]):
+                _kill(stack)
+
+    async def end_all(self) -> None:
+        """Kill every environment, and return when they are gone; running invokes end as crashes."""
+        self._idle.clear()
+        ending = [environment.end() for environment in self._all]
+        await asyncio.gather(*ending)
+
+    def end_unused(self) -> None:
+        """End the environments that were idle for too long."""
+        oldest = asyncio.get_running_loop().time() - self._idle_seconds
+        for key, stack in self._idle.items():
+            _kill([environment for environment in stack if environment.idle_since < oldest])
+            self._idle[key] = [environment for environment in stack if environment.alive]
+
+
+def _kill(environments: list[Environment]) -> None:
+    for environment in environments:
+        environment.kill()
+
+
+def _key(function: Function) -> _Key:
+    return function.name, function.version, function.revision

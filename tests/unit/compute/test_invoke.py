@@ -1,0 +1,427 @@
+"""Invokes on real processes: what a function returns, raises, prints, and how it ends."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from testbed.compute.invoke import Compute
+from testbed.compute.result import InvokeResult
+
+COUNTER = """
+import os
+calls = 0
+def handler(event, context):
+    global calls
+    calls += 1
+    if event.get("fail"):
+        raise ValueError("no such order")
+    return {"calls": calls, "pid": os.getpid()}
+"""
+
+
+async def invoke(compute: Compute, event: Any = None, function: str = "orders", **options: Any) -> InvokeResult:
+    return await compute.invoke(function, json.dumps(event or {}).encode(), caller="client", **options)
+
+
+def body(result: InvokeResult) -> Any:
+    return json.loads(result.payload)
+
+
+def log_of(tmp_path: Path, function: str = "orders") -> str:
+    return (tmp_path / "plane0" / "logs" / f"{function}.log").read_text()
+
+
+async def test_the_handler_gets_event_and_context_and_its_answer_comes_back(emulator, compute):
+    """A function sees the payload, its own settings and its trace; what it returns is the payload of the answer."""
+    emulator.deploy(
+        "orders",
+        """
+import os
+def handler(event, context):
+    return {"event": event, "name": context.function_name, "arn": context.invoked_function_arn,
+            "id": context.aws_request_id, "left": context.get_remaining_time_in_millis(),
+            "variable": os.environ["TABLE"], "endpoint": os.environ["AWS_ENDPOINT_URL"],
+            "trace": os.environ["_X_AMZN_TRACE_ID"], "cwd": os.getcwd(), "root": os.environ["LAMBDA_TASK_ROOT"]}
+""",
+        Environment={"Variables": {"TABLE": "stock"}},
+    )
+    result = await invoke(compute, {"id": 7}, trace="Root=1-00000001-0123456789abcdef01234567")
+    assert (result.status, result.function_error, result.error, result.cause) == (200, None, None, None)
+    answer = body(result)
+    assert answer["event"] == {"id": 7}
+    assert answer["name"] == "orders"
+    assert answer["arn"] == "arn:aws:lambda:us-east-1:000000000000:function:orders"
+    assert answer["id"] == result.request_id
+    assert 0 < answer["left"] <= 10_000
+    assert answer["variable"] == "stock"
+    assert answer["endpoint"] == "http://127.0.0.1:9"
+    assert answer["trace"] == "Root=1-00000001-0123456789abcdef01234567"
+    assert answer["cwd"] == answer["root"]
+
+
+async def test_a_function_sees_only_what_lambda_gives_it(emulator, compute, monkeypatch):
+    """Variables, arguments and modules of the testbed's own process do not reach the handler."""
+    emulator.deploy(
+        "orders",
+        """
+import os, sys
+def handler(event, context):
+    return {"environ": sorted(os.environ), "testbed": [m for m in sys.modules if m.startswith("testbed")],
+            "stdin": sys.stdin.read(), "path": sys.path}
+""",
+    )
+    answer = body(await invoke(compute))
+    assert not {"PYTHONPATH", "VIRTUAL_ENV", "PWD", "USER"} & set(answer["environ"])
+    assert {"AWS_LAMBDA_FUNCTION_NAME", "_HANDLER", "TMPDIR", "TESTBED_RUN"} <= set(answer["environ"])
+    assert answer["testbed"] == []
+    assert answer["stdin"] == ""
+    assert str(Path(__file__).parents[3]) not in answer["path"]
+
+
+async def test_a_handler_error_keeps_the_environment(emulator, compute):
+    """After an exception the same process serves the next invoke: its counter goes on."""
+    emulator.deploy("orders", COUNTER)
+    first = body(await invoke(compute))
+    failed = await invoke(compute, {"fail": True})
+    assert (failed.status, failed.function_error, failed.cause) == (200, "Unhandled", "function error")
+    error = body(failed)
+    assert (error["errorType"], error["errorMessage"]) == ("ValueError", "no such order")
+    assert error["requestId"] == failed.request_id
+    assert error["stackTrace"]
+    assert body(await invoke(compute)) == {"calls": 3, "pid": first["pid"]}
+
+
+async def test_a_timeout_kills_the_process_and_replaces_the_environment(emulator, compute, tmp_path):
+    """A function over its timeout is dead when the answer arrives, with what it had started."""
+    emulator.deploy(
+        "orders",
+        """
+import os, subprocess, time
+def handler(event, context):
+    if event.get("hang"):
+        child = subprocess.Popen(["sleep", "1000"])
+        print("pids", os.getpid(), child.pid)
+        time.sleep(1000)
+    return os.getpid()
+""",
+        Timeout=1,
+    )
+    pid = body(await invoke(compute))
+    result = await invoke(compute, {"hang": True})
+    assert (result.status, result.function_error, result.cause) == (200, "Unhandled", "timeout")
+    message = f"RequestId: {result.request_id} Error: Task timed out after 1.00 seconds"
+    assert body(result) == {"errorType": "Sandbox.Timedout", "errorMessage": message}
+    printed = re.search(r"pids (\d+) (\d+)", log_of(tmp_path))
+    assert printed
+    assert int(printed[1]) == pid
+    assert not psutil.pid_exists(pid)
+    assert not is_running(int(printed[2]))
+    assert "Status: timeout" in log_of(tmp_path)
+    assert body(await invoke(compute)) != pid
+
+
+def is_running(pid: int) -> bool:
+    """Whether ``pid`` is more than a zombie that nobody has waited for."""
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+async def test_a_crash_is_a_function_error_and_replaces_the_environment(emulator, compute):
+    """Whatever ends the process is answered as Runtime.ExitError, and the next invoke works."""
+    emulator.deploy(
+        "orders",
+        """
+import os, signal, sys
+def handler(event, context):
+    match event.get("how"):
+        case "_exit": os._exit(1)
+        case "sys.exit": sys.exit(3)
+        case "clean": sys.exit(0)
+        case "kill": os.kill(os.getpid(), signal.SIGKILL)
+        case "segfault": os.kill(os.getpid(), signal.SIGSEGV)
+    return "fine"
+""",
+        MemorySize=10240,
+    )
+    expected = {
+        "_exit": "Runtime exited with error: exit status 1",
+        "sys.exit": "Runtime exited with error: exit status 3",
+        "clean": "Runtime exited without providing a reason",
+        "kill": "Runtime exited with error: signal: killed",
+        "segfault": "Runtime exited with error: signal: segmentation fault",
+    }
+    for how, text in expected.items():
+        result = await invoke(compute, {"how": how})
+        assert (result.status, result.function_error, result.cause) == (200, "Unhandled", "crash"), how
+        message = f"RequestId: {result.request_id} Error: {text}"
+        assert body(result) == {"errorType": "Runtime.ExitError", "errorMessage": message}
+        assert body(await invoke(compute)) == "fine"
+
+
+async def test_an_environment_that_is_killed_while_idle_is_not_used_again(emulator, compute):
+    """kill -9 of an idle environment goes unnoticed by the next caller."""
+    emulator.deploy("orders", COUNTER)
+    pid = body(await invoke(compute))["pid"]
+    ended = asyncio.Event()
+    compute._pool._all.copy().pop()._on_end = lambda _: ended.set()
+    os.kill(pid, signal.SIGKILL)
+    await ended.wait()
+    again = await invoke(compute)
+    assert again.cause is None
+    assert body(again)["calls"] == 1
+
+
+async def test_an_environment_that_is_killed_while_busy_is_a_crash(emulator, compute):
+    """kill -9 in the middle of an invoke is answered at once, not after the timeout."""
+    emulator.deploy("orders", "import time\ndef handler(event, context):\n    time.sleep(event.get('seconds', 0))")
+    await invoke(compute)
+    running = asyncio.create_task(invoke(compute, {"seconds": 1000}))
+    while not compute.stats().concurrency:
+        await asyncio.sleep(0)
+    os.kill(next(iter(compute._processes.pids.values())), signal.SIGKILL)
+    assert (await running).cause == "crash"
+
+
+async def test_a_handler_that_cannot_be_loaded_is_an_init_error(emulator, compute):
+    """The runtime's own error documents come back, and a mended function works."""
+    broken = {
+        "import no_such_library": "Runtime.ImportModuleError",
+        "def handler(event, context)\n    pass": "Runtime.UserCodeSyntaxError",
+        "def other(event, context):\n    pass": "Runtime.HandlerNotFound",
+        "1 / 0": "ZeroDivisionError",
+        "import sys; sys.exit(4)": "Runtime.ExitError",
+    }
+    for source, error_type in broken.items():
+        emulator.deploy("orders", source)
+        compute.invalidate("orders")
+        result = await invoke(compute)
+        assert (result.status, result.function_error, result.cause) == (200, "Unhandled", "init error"), source
+        assert body(result)["errorType"] == error_type
+    emulator.deploy("orders", COUNTER)
+    compute.invalidate("orders")
+    assert body(await invoke(compute))["calls"] == 1
+
+
+async def test_an_init_that_takes_too_long_is_done_again_on_the_time_of_the_invoke(emulator, start_compute):
+    """Ten seconds of initialisation, here a quarter: the second try counts as duration, up to the timeout."""
+    compute = await start_compute(init_seconds=0.25)
+    emulator.deploy("orders", "import time\ntime.sleep(0.5)\ndef handler(event, context): return 'late'", Timeout=5)
+    result = await invoke(compute)
+    assert body(result) == "late"
+    assert b"Init Duration" not in result.log_tail
+    assert compute.stats().cold_starts == {"orders": 2}
+    emulator.deploy("orders", "import time\ntime.sleep(100)", Timeout=1)
+    compute.invalidate("orders")
+    assert (await invoke(compute)).cause == "timeout"
+
+
+async def test_everything_printed_is_in_the_log_before_the_invoke_resolves(emulator, compute, tmp_path):
+    """A thousand lines, standard error included, stand between START and END when the caller gets the answer."""
+    emulator.deploy(
+        "orders",
+        """
+import sys
+def handler(event, context):
+    for number in range(1000):
+        print("line", event["n"], number, "x" * 100, file=sys.stderr if number % 2 else sys.stdout)
+""",
+    )
+    for n in range(5):
+        result = await invoke(compute, {"n": n})
+        log = log_of(tmp_path)
+        assert [int(found) for found in re.findall(rf"line {n} (\d+)", log)] == list(range(1000))
+        assert log.index(f"START RequestId: {result.request_id} Version: $LATEST") < log.index(f"line {n} 0 ")
+        assert log.index(f"line {n} 999 ") < log.index(f"END RequestId: {result.request_id}")
+        assert len(result.log_tail) == 4096
+        assert result.log_tail.endswith(b"\t\n")
+    assert len(re.findall(r"Init Duration: [\d.]+ ms", log)) == 1
+    assert len(re.findall(r"REPORT RequestId: \S+\tDuration: [\d.]+ ms\tBilled Duration: \d+ ms\t", log)) == 5
+
+
+async def test_a_library_in_the_package_wins_over_the_preloaded_one(emulator, compute):
+    """As on AWS, what the zip brings is what is imported, whatever the runtime has at hand."""
+    emulator.deploy(
+        "orders",
+        "import boto3\ndef handler(event, context): return boto3.__version__",
+        files={"boto3/__init__.py": "__version__ = 'mine'"},
+    )
+    emulator.deploy("plain", "import boto3\ndef handler(event, context): return boto3.__version__")
+    assert body(await invoke(compute)) == "mine"
+    assert body(await invoke(compute, function="plain")) != "mine"
+
+
+async def test_concurrent_invokes_never_share_an_environment(emulator, compute, journal):
+    """A hundred at once run in a hundred processes; one after the other, they share the one used last."""
+    emulator.deploy(
+        "orders",
+        "import os, time\ndef handler(event, context):\n    time.sleep(event.get('s', 0))\n    return os.getpid()",
+    )
+    results = await asyncio.gather(*(invoke(compute, {"s": 4}) for _ in range(100)))
+    pids = [body(result) for result in results]
+    assert len(set(pids)) == 100
+    assert {result.cause for result in results} == {None}
+    assert compute.stats().peak_concurrency == {"orders": 100}
+    assert compute.stats().cold_starts == {"orders": 100}
+    serial = {body(await invoke(compute)) for _ in range(20)}
+    assert len(serial) == 1
+    assert serial < set(pids)
+    assert sum(hop["cold"] for hop in journal.hops) == 100
+
+
+async def test_reserved_concurrency_throttles_with_its_reason(emulator, compute, journal):
+    """The invoke over the reservation is refused with 429; the one that runs is not disturbed."""
+    emulator.deploy("orders", "import time\ndef handler(event, context): time.sleep(0.5)")
+    emulator.reserved["orders"] = 1
+    results = await asyncio.gather(invoke(compute), invoke(compute))
+    assert sorted(result.status for result in results) == [200, 429]
+    refused = max(results, key=lambda result: result.status)
+    assert refused.cause == "throttle"
+    assert refused.error
+    assert refused.error.code == "TooManyRequestsException"
+    assert refused.error.members["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
+    assert {hop["reason"] for hop in journal.hops} == {None, "ReservedFunctionConcurrentInvocationLimitExceeded"}
+    assert compute.stats().throttles == 1
+
+
+async def test_a_changed_reservation_counts_from_its_announcement(emulator, compute):
+    """PutFunctionConcurrency of one function takes from the pool of the others, whether it ever ran or not."""
+    emulator.deploy("orders", COUNTER)
+    emulator.deploy("greedy", COUNTER)
+    assert (await invoke(compute)).status == 200
+    emulator.reserved["greedy"] = 1000
+    compute.invalidate("greedy")
+    refused = await invoke(compute)
+    assert refused.error
+    assert refused.error.members["Reason"] == "ConcurrentInvocationLimitExceeded"
+    del emulator.functions["greedy"]
+    compute.invalidate("greedy")
+    assert (await invoke(compute)).status == 200
+
+
+async def test_configuration_is_read_once_until_it_changes(emulator, compute):
+    """Twenty first invokes at once read the function once; after a change old environments serve no more."""
+    emulator.deploy("orders", COUNTER)
+    await asyncio.gather(*(invoke(compute) for _ in range(20)))
+    assert emulator.calls == ["GetFunction orders", "GetFunctionConcurrency orders"]
+    emulator.deploy("orders", "def handler(event, context): return 'new'")
+    assert body(await invoke(compute)) != "new"
+    compute.invalidate("orders")
+    assert body(await invoke(compute)) == "new"
+
+
+async def test_an_invoke_that_runs_during_a_change_ends_undisturbed_and_its_environment_after_it(emulator, compute):
+    """A busy environment of the old code answers, and is never used again."""
+    emulator.deploy("orders", "import time\ndef handler(event, context):\n    time.sleep(0.3)\n    return 'old'")
+    running = asyncio.create_task(invoke(compute))
+    while not compute._pool._all:
+        await asyncio.sleep(0)
+    emulator.deploy("orders", "def handler(event, context): return 'new'")
+    compute.invalidate("orders")
+    assert body(await running) == "old"
+    assert body(await invoke(compute)) == "new"
+    assert {environment.function.revision for environment in compute._pool._all if environment.alive} == {
+        emulator.functions["orders"]["RevisionId"]
+    }
+
+
+async def test_a_function_that_does_not_exist_is_not_found(compute):
+    """404 with AWS's text, and nothing is cached."""
+    result = await invoke(compute, function="nobody:live")
+    assert result.status == 404
+    assert result.error
+    assert result.error.code == "ResourceNotFoundException"
+    assert result.error.message == (
+        "Function not found: arn:aws:lambda:us-east-1:000000000000:function:nobody:live"
+    )
+
+
+async def test_refusals_before_the_function_have_awss_codes(emulator, compute):
+    """Too large, not JSON, not active, a runtime that is not Python: each its own error, none reaches a process."""
+    emulator.deploy("orders", COUNTER)
+    emulator.deploy("java", COUNTER, Runtime="java21")
+    emulator.deploy("young", COUNTER, State="Pending")
+    huge = json.dumps("x" * 6 * 1024 * 1024).encode()
+    refused = [
+        await compute.invoke("orders", huge, caller="client"),
+        await compute.invoke("orders", huge[: 1024 * 1024] + b'"', caller="client", invocation_type="Event"),
+        await compute.invoke("orders", b"{not json", caller="client"),
+        await invoke(compute, function="java"),
+        await invoke(compute, function="young"),
+    ]
+    assert [(result.status, result.error.code) for result in refused if result.error] == [
+        (413, "RequestTooLargeException"),
+        (413, "RequestTooLargeException"),
+        (400, "InvalidRequestContentException"),
+        (502, "InvalidRuntimeException"),
+        (409, "ResourceConflictException"),
+    ]
+    assert compute.stats().cold_starts == {}
+    emulator.functions["young"]["State"] = "Active"
+    assert (await invoke(compute, function="young")).status == 200
+
+
+async def test_a_response_over_six_megabytes_is_a_function_error_that_keeps_the_environment(emulator, compute):
+    """The size is refused, the process is not to blame."""
+    emulator.deploy(
+        "orders", "import os\ndef handler(event, context): return 'x' * event.get('size', 0) or os.getpid()"
+    )
+    pid = body(await invoke(compute))
+    result = await invoke(compute, {"size": 6 * 1024 * 1024 + 101})
+    assert (result.function_error, body(result)["errorType"]) == ("Unhandled", "Function.ResponseSizeTooLarge")
+    assert len((await invoke(compute, {"size": 6 * 1024 * 1024})).payload) == 6 * 1024 * 1024 + 2
+    assert body(await invoke(compute)) == pid
+
+
+async def test_a_caller_that_goes_away_does_not_stop_the_function(emulator, compute, journal, tmp_path):
+    """As on AWS, the invoke runs to its end and its environment is free again."""
+    emulator.deploy("orders", "import time\ndef handler(event, context):\n    time.sleep(0.3)\n    print('finished')")
+    running = asyncio.create_task(invoke(compute))
+    while not compute.stats().concurrency:
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert running.cancelled()
+    while compute.stats().concurrency:
+        await asyncio.sleep(0.01)
+    assert "finished" in log_of(tmp_path)
+    assert [hop["cause"] for hop in journal.hops] == [None]
+
+
+async def test_a_dry_run_checks_and_runs_nothing(emulator, compute):
+    """DryRun answers 204."""
+    emulator.deploy("orders", COUNTER)
+    result = await invoke(compute, invocation_type="DryRun")
+    assert (result.status, result.payload) == (204, b"")
+    assert compute.stats().invokes == 0
+
+
+async def test_reset_ends_every_environment_and_starts_the_counts_again(emulator, compute):
+    """Between two architectures nothing of the first one is left, idle or busy."""
+    emulator.deploy("orders", COUNTER)
+    emulator.deploy("slow", "import time\ndef handler(event, context): time.sleep(1000)", Timeout=900)
+    pid = body(await invoke(compute))["pid"]
+    running = asyncio.create_task(invoke(compute, function="slow"))
+    while len(compute._processes.pids) < 2:
+        await asyncio.sleep(0.01)
+    pids = [pid, *compute._processes.pids.values()]
+    await compute.reset()
+    assert (await running).function_error == "Unhandled"
+    assert not any(is_running(each) for each in pids)
+    assert compute.stats().cold_starts == {}
+    assert compute.stats().peak_account_concurrency == 0
+    assert body(await invoke(compute))["calls"] == 1
+
+
+async def test_idle_environments_end_after_their_lifetime(emulator, start_compute):
+    """An environment that nobody needs goes away by itself."""
+    compute = await start_compute(idle_seconds=0.05)
+    emulator.deploy("orders", COUNTER)
+    await invoke(compute)
+    while compute._pool._all:
+        await asyncio.sleep(0.01)
+    assert compute._processes.pids == {}
