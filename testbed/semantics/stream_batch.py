@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Condition = Literal["RetryAttemptsExhausted", "RecordAgeExceeded"]
+Consequence = Literal["split", "retry", "exhausted"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +81,14 @@ class StreamBatch:
 
     Ask `next` for the next step; after an `Attempt`, tell how it ended with exactly one of `succeeded`, `failed` and
     `throttled`. A `Discard` is final. `next` is None when the batch is finished.
+
+    Attributes:
+        rules: The mapping's error handling; may be changed between two steps, as a mapping may be updated.
     """
 
     def __init__(self, rules: StreamRules, arrivals: Sequence[float]) -> None:
         """Start with records that arrived at ``arrivals`` (seconds), in the order of the shard."""
-        self._rules = rules
+        self.rules = rules
         self._arrivals = arrivals
         self._parts = deque([_Part(0, len(arrivals))] if arrivals else [])
         self._throttles = 0
@@ -114,7 +118,7 @@ class StreamBatch:
             discard = Discard(part.start, expired, "RecordAgeExceeded", part.invokes)
             self._advance_to(expired)
             return discard
-        if 0 <= self._rules.maximum_retry_attempts < part.failures:
+        if self._exhausted(part):
             self._parts.popleft()
             return Discard(part.start, part.stop, "RetryAttemptsExhausted", part.invokes)
         return Attempt(part.start, part.stop)
@@ -128,23 +132,28 @@ class StreamBatch:
         """The invoke was throttled, or the Lambda service failed: the same part again, no retry used up."""
         self._throttles += 1
 
-    def failed(self, first_failed: int | None = None) -> bool:
-        """The function failed, from the record ``first_failed`` (an index of the batch) on; None is an unknown one.
+    def failed(self, first_failed: int) -> Consequence:
+        """The function failed from the record ``first_failed`` (an index of the batch) on.
 
-        Returns whether the part was split, so that its first part is tried at once.
+        That is the first record of the attempt where the function does not say which. Returns what comes of it:
+        ``"split"`` (the next attempt is with fewer records, at once), ``"retry"`` (the same records again, after a
+        pause) or ``"exhausted"`` (a `Discard` is next).
         """
         self._throttles = 0
         part = self._parts[0]
         part.invokes += 1
-        checkpointed = first_failed is not None and first_failed > part.start
-        if first_failed is not None:
-            part.start = first_failed
-        if not self._rules.bisect or (part.stop - part.start == 1 and not checkpointed):
-            part.failures += 1
-            return False
-        if not checkpointed:
+        checkpointed = first_failed > part.start
+        part.start = first_failed
+        if self.rules.bisect and checkpointed:
+            return "split"
+        if self.rules.bisect and part.stop - part.start > 1:
             self._halve()
-        return True
+            return "split"
+        part.failures += 1
+        return "exhausted" if self._exhausted(part) else "retry"
+
+    def _exhausted(self, part: _Part) -> bool:
+        return 0 <= self.rules.maximum_retry_attempts < part.failures
 
     def _halve(self) -> None:
         part = self._parts.popleft()
@@ -155,8 +164,8 @@ class StreamBatch:
     def _expired(self, part: _Part, now: float) -> int:
         """Index after the last record at the start of ``part`` that is too old."""
         index = part.start
-        if self._rules.maximum_record_age >= 0:
-            oldest = now - self._rules.maximum_record_age
+        if self.rules.maximum_record_age >= 0:
+            oldest = now - self.rules.maximum_record_age
             while index < part.stop and self._arrivals[index] < oldest:
                 index += 1
         return index

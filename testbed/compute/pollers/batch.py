@@ -1,0 +1,82 @@
+"""Batches on their way from a source into a function."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from testbed.semantics.sqs_mapping import Batching
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record that was read, ready for the event.
+
+    Attributes:
+        id: Message id or sequence number: what a partial batch response names.
+        event: The record as a member of the event's ``Records``, JSON, encoded once.
+        body: What the sender sent.
+        handle: Receipt handle of a message; empty for a stream.
+        at: When a message was received, or a stream's record arrived, in seconds since the epoch.
+        trace: ``AWSTraceHeader`` of a message; None where there is none.
+    """
+
+    id: str
+    event: bytes
+    body: bytes
+    handle: str
+    at: float
+    trace: str | None = None
+
+
+def encode_event(records: Iterable[Record]) -> bytes:
+    """The event of a batch."""
+    return b'{"Records":[' + b",".join(record.event for record in records) + b"]}"
+
+
+def batch_identity(records: Sequence[Record]) -> str:
+    """A stable name of a batch: of what its senders sent, whatever order it arrived in."""
+    digest = hashlib.blake2b(digest_size=16)
+    for body in sorted(record.body for record in records):
+        digest.update(len(body).to_bytes(8, "big"))
+        digest.update(body)
+    return digest.hexdigest()
+
+
+class BatchBuffer:
+    """Collects records by the batching rule; what does not fit starts the next batch, in order."""
+
+    def __init__(self, batching: Callable[[], Batching]) -> None:
+        """Start empty; ``batching`` gives the rule of each new batch."""
+        self._new_batching = batching
+        self._batching = batching()
+        self._records: list[Record] = []
+        self._next: list[Record] = []
+
+    def __len__(self) -> int:
+        return len(self._records) + len(self._next)
+
+    @property
+    def room(self) -> int:
+        """Records that the open batch still takes."""
+        return self._batching.size - len(self._records)
+
+    def add(self, records: Iterable[Record], now: float) -> None:
+        """Put ``records`` in, in their order."""
+        for record in records:
+            size = len(record.event) + 1  # the comma
+            if self._next or not self._batching.fits(size):
+                self._next.append(record)
+            else:
+                self._batching.add(size, now)
+                self._records.append(record)
+
+    def seconds_left(self, now: float) -> float:
+        """Seconds until the open batch has to go; 0 for at once."""
+        return 0.0 if self._next else self._batching.seconds_left(now)
+
+    def take(self, now: float) -> list[Record]:
+        """Close the batch, and open the next one."""
+        taken, carried = self._records, self._next
+        self._batching, self._records, self._next = self._new_batching(), [], []
+        self.add(carried, now)
+        return taken

@@ -1,0 +1,29 @@
+"""What a drain needs to know of a mapping."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingStatus:
+    """How far one mapping is.
+
+    Attributes:
+        uuid: The mapping.
+        source: ARN of the queue or stream.
+        function: Name of the function.
+        in_flight: Batches that were read and are neither finished nor given up, held ones included.
+        held: Batches that wait for their next try: throttled, or failed on a shard.
+        behind: Records read from a shard and not checkpointed yet; 0 for queues, whose depth SQS knows.
+        idle: No batch is in hand and, for a stream, the latest read of each shard found nothing left.
+        caught_up_at: For a stream: every record that was put before this time, on the fleet's clock, is processed or
+            discarded. None as long as that is unknown, and for queues.
+    """
+
+    uuid: str
+    source: str
+    function: str
+    in_flight: int
+    held: int
+    behind: int
+    idle: bool
+    caught_up_at: float | None = None
