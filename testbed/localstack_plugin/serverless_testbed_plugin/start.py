@@ -1,0 +1,52 @@
+"""What LocalStack calls while it starts."""
+
+import logging
+import sys
+import threading
+from typing import Any, Final
+
+from localstack.constants import VERSION
+from localstack.runtime import hooks
+
+LOG: Final = logging.getLogger(__name__)
+HEALTH_PATH: Final = "/_testbed/plugin/health"
+_WARMED: Final = ("lambda", "s3", "sqs", "apigateway", "kinesis", "iam")
+_warm = threading.Event()
+
+
+@hooks.on_infra_start()  # type: ignore[untyped-decorator]  # LocalStack ships no types
+def install() -> None:
+    """Put the plugin's handlers into LocalStack; the health route comes last, so that it vouches for the rest."""
+    # Imported here: LocalStack loads this module before it has configured itself.
+    from localstack.aws import handlers  # noqa: PLC0415
+    from localstack.services.edge import ROUTER  # noqa: PLC0415
+
+    from .changes import ChangeNotifier  # noqa: PLC0415
+    from .invoke import forward  # noqa: PLC0415
+    from .mappings import keep_state_only  # noqa: PLC0415
+
+    keep_state_only()
+    handlers.serve_custom_service_request_handlers.append(forward)
+    handlers.run_custom_response_handlers.append(ChangeNotifier())
+    ROUTER.add(HEALTH_PATH, _health, methods=["GET"])
+    threading.Thread(target=_warm_up, name="testbed-warm-up", daemon=True).start()
+
+
+def _health(_request: Any) -> dict[str, Any]:
+    python = ".".join(map(str, sys.version_info[:3]))
+    return {"localstack": VERSION, "python": python, "warm": _warm.is_set()}
+
+
+def _warm_up() -> None:
+    """Load the services that every scenario needs while the rest starts: the first call took seconds otherwise."""
+    from localstack.aws.spec import get_service_catalog  # noqa: PLC0415  # it loads botocore's models
+    from localstack.services.plugins import SERVICE_PLUGINS  # noqa: PLC0415  # see install
+
+    try:
+        _ = get_service_catalog().operations_index
+        for service in _WARMED:
+            SERVICE_PLUGINS.require(service)
+    except Exception:
+        LOG.exception("the services of LocalStack could not be loaded")
+        raise
+    _warm.set()
