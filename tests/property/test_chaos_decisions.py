@@ -13,13 +13,14 @@ from testbed.chaos.schedule import Schedule, faults_from_json, to_json
 from testbed.chaos.slow_postgres import SlowPostgres
 from testbed.chaos.throttle import Throttle
 
-names = st.text(min_size=1, max_size=8)
+services = st.sampled_from(["sqs", "lambda"])
+operations = st.sampled_from(["Send", "Receive"])
 seconds = st.integers(0, 50)
 windows = st.none() | st.tuples(seconds, seconds).map(lambda pair: (float(min(pair)), float(max(pair) + 1)))
 throttles = st.builds(
     Throttle,
-    service=st.sampled_from(["sqs", "lambda", "kinesis"]),
-    operations=st.lists(names, max_size=2).map(tuple),
+    service=services,
+    operations=st.lists(operations, max_size=2).map(tuple),
     probability=st.floats(0.01, 1),
     during=windows,
 )
@@ -30,15 +31,15 @@ poison = st.builds(
 fault_lists = st.lists(throttles | slow | poison, max_size=5)
 calls = st.builds(
     Call,
-    service=st.sampled_from(["sqs", "lambda", "kinesis", "postgres", "sns"]),
-    operation=names,
-    resource=names,
+    service=services | st.sampled_from(["postgres", "sns"]),
+    operation=operations,
+    resource=st.just("orders"),
     caller=st.just("client"),
     identity=st.text(max_size=8),
     attempt=st.integers(1, 5),
     at=st.floats(0, 60),
 )
-call_lists = st.lists(calls, max_size=40)
+call_lists = st.lists(calls, min_size=5, max_size=40)
 
 
 def decided(faults: Sequence[Fault], seed: int, order: Sequence[Call]) -> dict[Call, Injection | None]:

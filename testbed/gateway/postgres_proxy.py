@@ -1,0 +1,390 @@
+"""A proxy in front of Postgres that reads the protocol: it holds round trips back, and sees what became of them."""
+
+import asyncio
+import socket
+import struct
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Final, cast
+
+from testbed.chaos.call import Call, Injection
+from testbed.gateway.postgres_wire import (
+    COMMAND_COMPLETE,
+    ERROR_RESPONSE,
+    READY_FOR_QUERY,
+    ClientReader,
+    Identities,
+    Packet,
+    PacketKind,
+    ProtocolError,
+    ServerReader,
+    database_of,
+    digest,
+    error_fields,
+    inserted_rows,
+)
+
+_NO_ENCRYPTION: Final = b"N"
+_PROTOCOL_VIOLATION: Final = "08P01"
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time
+
+
+class PostgresProxy:
+    """Passes sessions on to Postgres, holds their round trips back as told, and journals what happens in them.
+
+    Bytes are never changed, and their order within a session is kept. Encryption is refused, as by a server without
+    it. A client that is gone while its round trip is held back does not take that back: it was on its way already.
+
+    Attributes:
+        upstream: Host and port of Postgres; may be set later, and counts for sessions from then on.
+        open_sessions: Sessions that Postgres has accepted and not yet closed: each holds one of its connections.
+        peak_sessions: The most of them at a time since the last `reset`.
+        inserted: Rows that INSERT commands reported since then. A transaction that is rolled back later was counted.
+    """
+
+    def __init__(
+        self,
+        upstream: tuple[str, int],
+        decide: Callable[[Call], Injection | None],
+        record: Callable[..., None],
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        """Prepares the proxy; `start` opens it.
+
+        Args:
+            upstream: Host and port of Postgres.
+            decide: What happens to a call; `Schedule.decide`. Of an injection only the delay counts here.
+            record: Takes events: ``record("postgres", event=..., sqlstate=..., message=..., trace=None, open=...)``,
+                and ``rows`` for an insert.
+            clock: Seconds since the start of the traffic.
+            sleep: Waits so many seconds.
+        """
+        self.upstream = upstream
+        self.open_sessions = 0
+        self.peak_sessions = 0
+        self.inserted = 0
+        self.sleep = sleep
+        self._decide = decide
+        self._record = record
+        self._clock = clock
+        self._seen: Counter[str] = Counter()
+        self._sessions: set[_Session] = set()
+        self._all_ended = asyncio.Event()
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> int:
+        """Listens on a free port of the loopback interface and returns it."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Session(self), "127.0.0.1", 0)
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def stop(self) -> None:
+        """Stops listening and cuts the sessions that are left."""
+        if self._server is not None:
+            self._server.close()
+        for session in tuple(self._sessions):
+            session.cut()
+        if self._sessions:
+            await self._all_ended.wait()
+
+    def reset(self) -> None:
+        """Begins anew for the next run: attempts, inserted rows and the peak; open sessions stay open."""
+        self._seen.clear()
+        self.inserted = 0
+        self.peak_sessions = self.open_sessions
+
+    def delay_of(self, operation: str, database: str, identity: str) -> float:
+        """Seconds to hold back a round trip; counts it as one more attempt of its identity."""
+        self._seen[identity] += 1
+        call = Call("postgres", operation, database, "client", identity, self._seen[identity], self._clock())
+        injection = self._decide(call)
+        return 0.0 if injection is None else injection.delay
+
+    def began(self, session: "_Session") -> None:
+        """A client has connected to the proxy."""
+        self._sessions.add(session)
+        self._all_ended.clear()
+
+    def ended(self, session: "_Session") -> None:
+        """Both ends of the session are closed."""
+        self._sessions.discard(session)
+        if not self._sessions:
+            self._all_ended.set()
+
+    def opened(self) -> None:
+        """Postgres has accepted a session."""
+        self.open_sessions += 1
+        self.peak_sessions = max(self.peak_sessions, self.open_sessions)
+        self.note("connect")
+
+    def closed(self) -> None:
+        """A session that Postgres had accepted is over."""
+        self.open_sessions -= 1
+        self.note("close")
+
+    def note(self, event: str, sqlstate: str | None = None, message: str | None = None, **more: object) -> None:
+        """Journals an event."""
+        self._record(
+            "postgres", event=event, sqlstate=sqlstate, message=message, trace=None, open=self.open_sessions, **more
+        )
+
+    def command_completed(self, tag: bytes) -> None:
+        """A command of some session succeeded."""
+        rows = inserted_rows(tag)
+        if rows:
+            self.inserted += rows
+            self.note("insert", rows=rows)
+
+
+class _Session(asyncio.Protocol):
+    """One client and its connection to Postgres; as a protocol, the client's side of it.
+
+    Packets pass one after the other. While one is held back (delayed, or waiting for the connection to Postgres),
+    the next ones queue, and the client is not read from.
+    """
+
+    def __init__(self, proxy: PostgresProxy) -> None:
+        self._proxy = proxy
+        self._reader = ClientReader()
+        self._identities = Identities()
+        self._packets: deque[Packet] = deque()
+        self._held: asyncio.Task[None] | None = None
+        self._client: asyncio.Transport | None = None
+        self._server = _ServerSide(self, proxy)
+        self._client_done = False
+        self._database = ""
+
+    # What the event loop tells about the client
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._client = cast("asyncio.Transport", transport)
+        self._proxy.began(self)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._packets.extend(self._reader.feed(data))
+        except ProtocolError as error:
+            self._proxy.note("error", _PROTOCOL_VIOLATION, str(error))
+            self.cut()
+            return
+        self._advance()
+
+    def eof_received(self) -> bool:
+        self._client_done = True
+        self._advance()
+        return True  # the answers to what was sent still go back
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._client = None
+        if self._held is not None:
+            self._held.cancel()
+        self._server.close(reset=exc is not None)
+        self._end_if_over()
+
+    def pause_writing(self) -> None:
+        self._server.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._server.resume_reading()
+
+    # What the server's side tells
+
+    def answer(self, data: bytes) -> None:
+        """Passes bytes of the server on."""
+        if self._client is not None:
+            self._client.write(data)
+
+    def server_lost(self, exc: Exception | None) -> None:
+        """Postgres has ended the session, or the connection to it broke."""
+        if self._client is not None:
+            _close(self._client, reset=exc is not None)
+        self._end_if_over()
+
+    def cut(self) -> None:
+        """Breaks both connections off."""
+        self._server.close(reset=True)
+        if self._client is not None:
+            _close(self._client, reset=True)
+
+    def regulate(self) -> None:
+        """Reads from the client only while its bytes can go on."""
+        if self._client is None or self._client_done:
+            return
+        if self._held is not None or self._server.full:
+            self._client.pause_reading()
+        else:
+            self._client.resume_reading()
+
+    # Packets, one after the other
+
+    def _advance(self) -> None:
+        while self._packets and self._held is None:
+            self._pass_on(self._packets.popleft())
+        if self._client_done and self._held is None:
+            self._finish()
+        self.regulate()
+
+    def _pass_on(self, packet: Packet) -> None:
+        match packet.kind:
+            case PacketKind.FLOWING:
+                self._server.write(packet.data)
+            case PacketKind.ROUND_TRIP:
+                self._pass_round_trip(packet.data)
+            case PacketKind.STARTUP:
+                self._hold(self._open(packet.data))
+            case PacketKind.ENCRYPTION:
+                self.answer(_NO_ENCRYPTION)
+            case PacketKind.CANCEL:
+                self._hold(self._cancel(packet.data))
+
+    def _pass_round_trip(self, data: bytes) -> None:
+        delay = self._proxy.delay_of("Query", self._database, self._identities.of(data))
+        if delay > 0:
+            self._hold(self._write_later(delay, data))
+        else:
+            self._server.write(data)
+
+    def _finish(self) -> None:
+        """The client has sent all it will send."""
+        if self._server.connected:
+            self._server.write_eof()
+        elif self._client is not None:
+            self._client.close()
+
+    def _hold(self, work: Coroutine[None, None, None]) -> None:
+        """Lets no packet overtake ``work``."""
+
+        async def held() -> None:
+            await work
+            self._held = None
+            self._advance()
+
+        self._held = asyncio.get_running_loop().create_task(held())
+
+    async def _write_later(self, delay: float, data: bytes) -> None:
+        await self._proxy.sleep(delay)
+        self._server.write(data)
+
+    async def _open(self, startup: bytes) -> None:
+        self._database = database_of(startup)
+        delay = self._proxy.delay_of("Connect", self._database, digest(startup))
+        if delay > 0:
+            await self._proxy.sleep(delay)
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: self._server, *self._proxy.upstream)
+        except OSError as error:
+            self._proxy.note("refused", message=f"Postgres cannot be reached: {error}")
+            self.cut()
+        self._server.write(startup)
+
+    async def _cancel(self, request: bytes) -> None:
+        """Passes a cancel request on; the client takes the end of its connection for the server's having seen it."""
+        try:
+            reader, writer = await asyncio.open_connection(*self._proxy.upstream)
+            writer.write(request)
+            await reader.read()
+            writer.close()
+        except OSError:
+            self.cut()  # so the client knows that it did not work
+        else:
+            self._finish()
+
+    def _end_if_over(self) -> None:
+        if self._client is None and not self._server.connected:
+            self._proxy.ended(self)
+
+
+class _ServerSide(asyncio.Protocol):
+    """The connection to Postgres of one session.
+
+    Attributes:
+        full: Postgres takes no more bytes for now.
+    """
+
+    def __init__(self, session: _Session, proxy: PostgresProxy) -> None:
+        self.full = False
+        self._session = session
+        self._proxy = proxy
+        self._reader = ServerReader()
+        self._transport: asyncio.Transport | None = None
+        self._accepted = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection exists."""
+        return self._transport is not None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            messages = self._reader.feed(data)
+        except ProtocolError as error:
+            self._proxy.note("error", _PROTOCOL_VIOLATION, str(error))
+            self._session.cut()
+            return
+        for kind, body in messages:
+            self._read(kind, body)
+        self._session.answer(data)
+
+    def _read(self, kind: int, body: bytes) -> None:
+        if kind == COMMAND_COMPLETE:
+            self._proxy.command_completed(body)
+        elif kind == ERROR_RESPONSE:
+            sqlstate, message = error_fields(body)
+            self._proxy.note("error" if self._accepted else "refused", sqlstate, message)
+        elif kind == READY_FOR_QUERY and not self._accepted:
+            self._accepted = True
+            self._proxy.opened()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        if self._accepted:
+            self._proxy.closed()
+        self._session.server_lost(exc)
+
+    def pause_writing(self) -> None:
+        self.full = True
+        self._session.regulate()
+
+    def resume_writing(self) -> None:
+        self.full = False
+        self._session.regulate()
+
+    def write(self, data: bytes) -> None:
+        """Sends bytes to Postgres; drops them where the connection is gone."""
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def write_eof(self) -> None:
+        """Tells Postgres that the client sends no more."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write_eof()
+
+    def pause_reading(self) -> None:
+        """The client takes no more bytes for now."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """The client takes bytes again."""
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+    def close(self, *, reset: bool) -> None:
+        """Ends the connection."""
+        if self._transport is not None:
+            _close(self._transport, reset=reset)
+
+
+def _close(transport: asyncio.Transport, *, reset: bool) -> None:
+    """Closes a connection after what is still to be sent, or resets it as the other end of the session was."""
+    if reset:
+        connection: socket.socket = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        transport.abort()
+    else:
+        transport.close()

@@ -1,0 +1,528 @@
+"""The Postgres proxy between a real psycopg and a real Postgres, on both event loops."""
+
+import asyncio
+import socket
+import struct
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any, TypeVar
+
+import psycopg
+import pytest
+import uvloop
+from postgres_server import Server
+
+from testbed.chaos.call import Call, Injection
+from testbed.chaos.schedule import Schedule
+from testbed.chaos.slow_postgres import SlowPostgres
+from testbed.gateway.postgres_proxy import PostgresProxy
+
+T = TypeVar("T")
+PATIENCE = 20.0  # seconds until a test gives up on what should happen at once
+
+
+class Harness:
+    """A proxy on an event loop in a thread of its own, as in the data plane: clients never share its loop."""
+
+    def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
+        self.server = server
+        self.loop = loop
+        self.events: list[dict[str, Any]] = []
+        self.calls: list[Call] = []
+        self.slept: list[float] = []
+        self.injection: Injection | None = None
+        self.gate: asyncio.Event | None = None  # where set, a held packet waits for it
+        self._changed = threading.Condition()
+        self.proxy = PostgresProxy((server.host, server.port), self._decide, self._record, lambda: 7.5, self._sleep)
+        self.port = self.run(self.proxy.start())
+
+    def run(self, work: Awaitable[T]) -> T:
+        async def awaited() -> T:
+            return await work
+
+        return asyncio.run_coroutine_threadsafe(awaited(), self.loop).result(PATIENCE)
+
+    def connect(self, **options: Any) -> psycopg.Connection[Any]:
+        return psycopg.connect(self.server.dsn(self.port), **{"autocommit": True, **options})
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Waits for something that an event, a decision or a held packet brings about."""
+        with self._changed:
+            assert self._changed.wait_for(condition, PATIENCE), (self.events, self.calls)
+
+    def wait_for_event(self, name: str) -> dict[str, Any]:
+        self.wait_until(lambda: any(event["event"] == name for event in list(self.events)))
+        return next(event for event in self.events if event["event"] == name)
+
+    def release(self) -> None:
+        assert self.gate is not None
+        self.loop.call_soon_threadsafe(self.gate.set)
+
+    def _decide(self, call: Call) -> Injection | None:
+        self._note(self.calls, call)
+        return self.injection
+
+    def _record(self, hop: str, **fields: Any) -> None:
+        assert hop == "postgres"
+        self._note(self.events, fields)
+
+    async def _sleep(self, seconds: float) -> None:
+        self._note(self.slept, seconds)
+        if self.gate is not None:
+            await self.gate.wait()
+
+    def _note(self, where: list[T], what: T) -> None:
+        with self._changed:
+            where.append(what)
+            self._changed.notify_all()
+
+
+@contextmanager
+def running(loop: asyncio.AbstractEventLoop) -> Iterator[asyncio.AbstractEventLoop]:
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(PATIENCE)
+        loop.close()
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def harness(request: pytest.FixtureRequest, postgres_server: Server) -> Iterator[Harness]:
+    """A running proxy in front of the real Postgres; afterwards no session may be left."""
+    with running(request.param()) as loop:
+        broken: list[dict[str, Any]] = []
+        loop.set_exception_handler(lambda _, context: broken.append(context))
+        harness = Harness(postgres_server, loop)
+        yield harness
+        harness.run(harness.proxy.stop())
+        assert harness.proxy.open_sessions == 0
+        assert broken == []
+
+
+@pytest.fixture(autouse=True)
+def _orders(postgres_server: Server) -> None:
+    """An empty table ``orders``."""
+    with psycopg.connect(postgres_server.dsn(), autocommit=True) as direct:
+        direct.execute("DROP TABLE IF EXISTS orders")
+        direct.execute("CREATE TABLE orders (id text, quantity int)")
+
+
+def rows(server: Server) -> int:
+    """Rows in the table, asked past the proxy."""
+    with psycopg.connect(server.dsn()) as direct:
+        (count,) = direct.execute("SELECT count(*) FROM orders").fetchone() or (None,)
+        assert isinstance(count, int)
+        return count
+
+
+def query(text: str) -> bytes:
+    """A simple query on the wire."""
+    return b"Q" + struct.pack("!I", len(text) + 5) + text.encode() + b"\0"
+
+
+def raw_session(harness: Harness) -> socket.socket:
+    """A client without a driver, logged in."""
+    client = socket.create_connection(("127.0.0.1", harness.port), PATIENCE)
+    words = b"\0\x03\0\0user\0postgres\0database\0postgres\0\0"
+    client.sendall(struct.pack("!I", len(words) + 4) + words)
+    received = b""
+    while b"Z\0\0\0\x05I" not in received:
+        received += client.recv(4096)
+    return client
+
+
+def events_of(harness: Harness) -> list[str]:
+    return [event["event"] for event in harness.events]
+
+
+# What passes
+
+
+def test_journals_a_session_from_its_connect_to_its_close(harness: Harness) -> None:
+    """Connect, each insert with its rows, close; with the number of sessions open after it."""
+    with harness.connect() as connection:
+        connection.execute("INSERT INTO orders VALUES ('a', 1), ('b', 2)")
+        connection.execute("SELECT * FROM orders")
+        connection.execute("INSERT INTO orders VALUES (%s, %s)", ("c", 3))
+        assert harness.proxy.open_sessions == 1
+    harness.wait_for_event("close")
+    nothing = {"sqlstate": None, "message": None, "trace": None}
+    assert harness.events == [
+        {"event": "connect", "open": 1, **nothing},
+        {"event": "insert", "open": 1, "rows": 2, **nothing},
+        {"event": "insert", "open": 1, "rows": 1, **nothing},
+        {"event": "close", "open": 0, **nothing},
+    ]
+    assert harness.proxy.inserted == 3
+
+
+def test_an_insert_without_rows_is_no_event(harness: Harness) -> None:
+    """``INSERT 0 0``, as of an order that is stored already, counts nothing."""
+    with harness.connect() as connection:
+        connection.execute("INSERT INTO orders SELECT 'a', 1 WHERE false")
+    harness.wait_for_event("close")
+    assert events_of(harness) == ["connect", "close"]
+
+
+def test_pipelines_pass(harness: Harness) -> None:
+    """Many statements before one sync, and results fetched in the middle."""
+    with harness.connect() as connection:
+        with connection.pipeline():
+            for index in range(200):
+                connection.execute("INSERT INTO orders VALUES (%s, %s)", (str(index), index))
+            found = connection.execute("SELECT sum(quantity) FROM orders").fetchone()
+        assert found == (sum(range(200)),)
+        connection.cursor().executemany("INSERT INTO orders VALUES (%s, %s)", [("x", 1)] * 500)
+    assert harness.proxy.inserted == 700
+
+
+def test_copy_passes_both_ways(harness: Harness) -> None:
+    """A few megabytes in by COPY FROM, out again by COPY TO."""
+    lines = [f"order-{index}\t{index}\n" for index in range(100_000)]
+    with harness.connect() as connection, connection.cursor() as cursor:
+        with cursor.copy("COPY orders FROM STDIN") as copy:
+            for start in range(0, len(lines), 1000):
+                copy.write("".join(lines[start : start + 1000]))
+        with cursor.copy("COPY orders TO STDOUT") as copy:
+            back = b"".join(bytes(block) for block in copy)
+    assert back.decode() == "".join(lines)
+
+
+def test_a_big_parameter_and_a_big_result_pass(harness: Harness) -> None:
+    """Messages of many chunks: 20 MB in one Bind, back in one DataRow, then as many small rows."""
+    blob = bytes(range(256)) * 80_000
+    with harness.connect() as connection:
+        assert connection.execute("SELECT %b::bytea", (blob,), binary=True).fetchone() == (blob,)
+        numbers = connection.execute("SELECT generate_series(1, 200000)").fetchall()
+    assert numbers == [(number,) for number in range(1, 200_001)]
+
+
+def test_encryption_is_refused_as_by_a_server_without_it(harness: Harness) -> None:
+    """Clients that prefer TLS or GSS go on without; those that require it say so."""
+    with harness.connect(sslmode="prefer") as connection:
+        connection.execute("SELECT 1")
+    with pytest.raises(psycopg.OperationalError, match="server does not support SSL"):
+        harness.connect(sslmode="require")
+
+
+def test_cancels_a_query_of_another_session(harness: Harness) -> None:
+    """The request goes through on a connection of its own, which is no session."""
+    with harness.connect() as connection:
+        failed: list[Exception] = []
+
+        def wait() -> None:
+            try:
+                connection.execute("SELECT pg_sleep(60)")
+            except psycopg.errors.QueryCanceled as error:
+                failed.append(error)
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        harness.wait_until(lambda: any(call.operation == "Query" for call in list(harness.calls)))
+        while waiting.is_alive():  # Postgres drops a cancel request that comes before the query has begun
+            connection.cancel_safe(timeout=PATIENCE)
+            waiting.join(0.05)
+        assert len(failed) == 1
+    harness.wait_for_event("close")
+    assert events_of(harness) == ["connect", "error", "close"]
+
+
+def test_nothing_waits_for_more_bytes_to_fill_a_segment(harness: Harness) -> None:
+    """TCP_NODELAY is on at both sides: else small messages wait for acknowledgements."""
+    with harness.connect():
+        (session,) = harness.proxy._sessions
+        for transport in (session._client, session._server._transport):
+            assert transport is not None
+            assert transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_a_client_that_does_not_read_stops_the_server(harness: Harness) -> None:
+    """Back-pressure: a result of 50 MB is not piled up in the proxy, and arrives whole when it is read."""
+    with closing(raw_session(harness)) as client:
+        (session,) = harness.proxy._sessions
+        server, paused = session._server, threading.Event()
+        pause = server.pause_reading
+        server.pause_reading = lambda: (pause(), paused.set())[0]  # type: ignore[func-returns-value,method-assign]
+        client.sendall(query("SELECT repeat('x', 1000) FROM generate_series(1, 50000)"))
+        assert paused.wait(PATIENCE)
+        received, end = 0, b""
+        while not end.endswith(b"Z\0\0\0\x05I"):
+            chunk = client.recv(1 << 20)
+            received, end = received + len(chunk), (end + chunk)[-6:]
+        assert received > 50_000_000
+
+
+# What goes wrong
+
+
+def test_notices_sessions_that_postgres_refuses(harness: Harness) -> None:
+    """At the limit of connections: SQLSTATE and text of the refusal, which is not counted as a session."""
+    user = harness.server.dsn(harness.port, user="app")
+    with psycopg.connect(harness.server.dsn(), autocommit=True) as direct:
+        direct.execute("CREATE ROLE app LOGIN")
+    try:
+        held = [psycopg.connect(user) for _ in range(5)]
+        with pytest.raises(psycopg.OperationalError, match="remaining connection slots are reserved"):
+            psycopg.connect(user)
+    finally:
+        for connection in held:
+            connection.close()
+        with psycopg.connect(harness.server.dsn(), autocommit=True) as direct:
+            direct.execute("DROP ROLE app")
+    refused = harness.wait_for_event("refused")
+    assert refused["sqlstate"] == "53300"
+    assert "remaining connection slots are reserved" in refused["message"]
+    assert refused["open"] == harness.proxy.peak_sessions == 5
+
+
+def test_journals_errors_inside_sessions(harness: Harness) -> None:
+    """The SQLSTATE says what the database refused; the session goes on."""
+    with harness.connect() as connection:
+        with pytest.raises(psycopg.errors.NumericValueOutOfRange):
+            connection.execute("INSERT INTO orders VALUES (%s, %s)", ("a", 2**63))
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    error = harness.wait_for_event("error")
+    assert (error["sqlstate"], error["message"]) == ("22003", "integer out of range")
+    assert harness.proxy.inserted == 0
+
+
+def test_a_killed_backend_ends_the_session_of_its_client(harness: Harness) -> None:
+    """The client hears Postgres's own last words, and the session is no longer counted."""
+    with harness.connect() as connection:
+        with psycopg.connect(harness.server.dsn(), autocommit=True) as direct:
+            direct.execute("SELECT pg_terminate_backend(%s)", (connection.info.backend_pid,))
+        with pytest.raises(psycopg.errors.AdminShutdown):
+            connection.execute("SELECT 1")
+    harness.wait_for_event("close")
+    assert [(event["event"], event["sqlstate"]) for event in harness.events[1:]] == [
+        ("error", "57P01"),
+        ("close", None),
+    ]
+
+
+def test_a_client_that_resets_its_connection_frees_that_of_postgres(harness: Harness) -> None:
+    """A killed function leaves no session behind."""
+    client = raw_session(harness)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    harness.wait_for_event("close")
+    assert harness.proxy.open_sessions == 0
+
+
+def test_a_half_closed_client_still_gets_its_answer(harness: Harness) -> None:
+    """The end of what the client sends passes on; what was asked before is answered."""
+    with closing(raw_session(harness)) as client:
+        client.sendall(query("SELECT 'last words'"))
+        client.shutdown(socket.SHUT_WR)
+        received = b"".join(iter(lambda: client.recv(4096), b""))
+    assert b"last words" in received
+
+
+def test_a_postgres_that_cannot_be_reached_refuses(harness: Harness) -> None:
+    """The client's connection breaks, and the journal says why; once Postgres is back sessions open again."""
+    upstream = harness.proxy.upstream
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        harness.proxy.upstream = nobody.getsockname()
+        with pytest.raises(psycopg.OperationalError):
+            harness.connect()
+    assert "cannot be reached" in harness.wait_for_event("refused")["message"]
+    harness.proxy.upstream = upstream
+    harness.connect().close()
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"GET / HTTP/1.1\r\n\r\n", struct.pack("!II", 8, 196608) + b"Q\0\0\0\1"], ids=["start-up", "message"]
+)
+def test_cuts_off_what_does_not_speak_the_protocol(harness: Harness, garbage: bytes) -> None:
+    """Bytes that no Postgres client sends end their own connection, and no other."""
+    with harness.connect() as connection, closing(socket.create_connection(("127.0.0.1", harness.port))) as client:
+        client.settimeout(PATIENCE)
+        client.sendall(garbage)
+        with pytest.raises(ConnectionResetError):
+            client.recv(4096)
+        assert harness.wait_for_event("error")["sqlstate"] == "08P01"
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_connection_that_says_nothing_costs_postgres_nothing(harness: Harness) -> None:
+    """A port probe opens no connection to Postgres, and leaves nothing in the journal."""
+    with closing(socket.create_connection(("127.0.0.1", harness.port))) as probe:
+        probe.settimeout(PATIENCE)
+        probe.shutdown(socket.SHUT_WR)
+        assert probe.recv(1) == b""
+    assert harness.calls == []
+    assert harness.events == []
+
+
+def test_stop_cuts_what_is_still_open(harness: Harness) -> None:
+    """Held packets included: nothing of the proxy is left on the loop."""
+    open_session = harness.connect()
+    harness.gate, harness.injection = asyncio.Event(), Injection("slow", delay=1)
+    with closing(raw_session_held(harness)) as held, open_session:
+        harness.run(harness.proxy.stop())
+        with pytest.raises(ConnectionResetError):
+            held.recv(1)
+        assert harness.proxy._sessions == set()
+        with pytest.raises(psycopg.OperationalError):
+            open_session.execute("SELECT 1")
+
+
+# Delays
+
+
+def test_each_round_trip_is_held_back_once(harness: Harness) -> None:
+    """Connect, a query with parameters, a pipeline, a COPY: one delay each, whatever the number of messages."""
+    harness.injection = Injection("slow", delay=0.25)
+    with harness.connect() as connection:
+        assert len(harness.slept) == 1
+        connection.execute("INSERT INTO orders VALUES (%s, %s)", ("a", 1))
+        assert len(harness.slept) == 2
+        with connection.pipeline():
+            for index in range(3):
+                connection.execute("INSERT INTO orders VALUES (%s, %s)", ("b", index))
+        assert len(harness.slept) == 3
+        with connection.cursor().copy("COPY orders FROM STDIN") as copy:
+            copy.write("c\t3\n" * 1000)
+        assert len(harness.slept) == 4
+    harness.wait_for_event("close")
+    assert harness.slept == [0.25] * 4
+    assert [call.operation for call in harness.calls] == ["Connect", "Query", "Query", "Query"]
+    assert {(call.service, call.resource, call.at) for call in harness.calls} == {("postgres", "postgres", 7.5)}
+
+
+def test_a_delayed_round_trip_reaches_postgres_only_afterwards(harness: Harness) -> None:
+    """Held before it is executed; the ones behind it keep their order, though they are not delayed themselves."""
+    with closing(raw_session(harness)) as client:
+        harness.gate, harness.injection = asyncio.Event(), Injection("slow", delay=1)
+        client.sendall(query("INSERT INTO orders VALUES ('a', 1)") + query("SELECT count(*) FROM orders"))
+        harness.wait_until(lambda: len(harness.slept) == 1)
+        assert rows(harness.server) == 0
+        harness.injection = None
+        harness.release()
+        received = b""
+        while received.count(b"Z\0\0\0\x05I") < 2:
+            received += client.recv(4096)
+    assert received.index(b"INSERT 0 1") < received.index(b"SELECT 1")
+    assert rows(harness.server) == 1
+
+
+def test_a_round_trip_on_its_way_is_not_taken_back(harness: Harness) -> None:
+    """A client that dies while its insert is held back has sent it: Postgres executes it, as on a slow network."""
+    client = raw_session(harness)
+    harness.gate, harness.injection = asyncio.Event(), Injection("slow", delay=1)
+    client.sendall(query("INSERT INTO orders VALUES ('a', 1)"))
+    harness.wait_until(lambda: len(harness.slept) == 1)
+    client.close()
+    harness.release()
+    harness.wait_for_event("close")
+    assert rows(harness.server) == 1
+
+
+def test_one_held_session_does_not_hold_another(harness: Harness) -> None:
+    """The delay is that of the round trip alone."""
+    with harness.connect() as free:
+        harness.gate, harness.injection = asyncio.Event(), Injection("slow", delay=1)
+        with closing(raw_session_held(harness)):
+            harness.injection = None
+            assert free.execute("SELECT 1").fetchone() == (1,)
+            harness.release()
+
+
+def raw_session_held(harness: Harness) -> socket.socket:
+    """A client whose start-up is held back."""
+    before = len(harness.slept)
+    client = socket.create_connection(("127.0.0.1", harness.port), PATIENCE)
+    client.sendall(struct.pack("!II", 8, 196608))
+    harness.wait_until(lambda: len(harness.slept) > before)
+    return client
+
+
+# Decisions
+
+
+def named(harness: Harness) -> set[tuple[str, int]]:
+    """Identity and attempt of the inserts' round trips: those seen once in all."""
+    return {(call.identity, call.attempt) for call in harness.calls if call.operation == "Query"}
+
+
+def insert(connection: psycopg.Connection[Any], order: int) -> None:
+    connection.execute("INSERT INTO orders VALUES (%s, %s)", (f"order-{order}", order))
+
+
+def test_a_query_has_the_same_name_however_the_orders_share_connections(harness: Harness) -> None:
+    """Psycopg prepares a statement once a connection has seen it five times; an insert's name must not show that."""
+    with harness.connect() as connection:
+        for order in range(12):
+            insert(connection, order)
+    on_one = named(harness)
+    harness.calls.clear()
+    harness.proxy.reset()
+    for order in reversed(range(12)):
+        with harness.connect() as connection:
+            insert(connection, order)
+    on_many = named(harness)
+    assert len(on_many) == 12
+    assert len(on_one - on_many) == 1  # the round trip that prepares
+    assert on_many <= on_one
+
+
+def test_a_commit_is_named_after_what_it_commits(harness: Harness) -> None:
+    """So a fault can hit the commit of one order, and the same in every run; the bare word is that of all orders."""
+    with harness.connect(autocommit=False) as connection:
+        for order in range(3):
+            insert(connection, order)
+            connection.commit()
+    harness.wait_for_event("close")
+    begin, insert_1, commit_1, begin_2, insert_2, commit_2, *_ = [c for c in harness.calls if c.operation == "Query"]
+    assert begin.identity == begin_2.identity
+    assert (begin.attempt, begin_2.attempt) == (1, 2)
+    assert len({insert_1.identity, insert_2.identity, commit_1.identity, commit_2.identity}) == 4
+
+
+def test_attempts_count_until_reset(harness: Harness) -> None:
+    """The same question again is the next attempt; a new run starts at the first."""
+    with harness.connect() as connection:
+        for _ in range(3):
+            connection.execute("SELECT 1")
+        assert [call.attempt for call in harness.calls if call.operation == "Query"] == [1, 2, 3]
+        harness.proxy.reset()
+        connection.execute("SELECT 1")
+        assert harness.calls[-1].attempt == 1
+        assert harness.proxy.peak_sessions == harness.proxy.open_sessions == 1
+
+
+def test_slow_postgres_delays_the_same_orders_alike_at_any_concurrency(harness: Harness) -> None:
+    """The jitter of each order's insert is the same whether one client sends all of them or eight do."""
+    alone, together = (delays_of_forty_inserts(harness, clients) for clients in (1, 4))
+    shared = alone.keys() & together.keys()
+    assert len(shared) == 41  # the inserts, and the first connect
+    assert {name: alone[name] for name in shared} == {name: together[name] for name in shared}
+    assert len(set(alone.values())) > 30
+
+
+def delays_of_forty_inserts(harness: Harness, clients: int) -> dict[str, float]:
+    """Identity and attempt to delay, where so many clients share the orders."""
+    delays: dict[str, float] = {}
+    harness.proxy.reset()
+    harness.proxy._decide = Schedule(
+        [SlowPostgres(latency_ms=50, jitter_ms=40)],
+        seed=9,
+        listener=lambda call, injection: delays.update({f"{call.identity} {call.attempt}": injection.delay}),
+    ).decide
+
+    def work(first: int) -> None:
+        with harness.connect(prepare_threshold=None) as connection:
+            for order in range(first, 40, clients):
+                insert(connection, order)
+
+    threads = [threading.Thread(target=work, args=(first,)) for first in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    return delays
