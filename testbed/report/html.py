@@ -16,12 +16,12 @@ from testbed.report.series import QUANTILES, ArchitectureSeries, Grid, build_ser
 FILE_NAME: Final = "report.html"
 
 RESOURCES: Final = {
-    "peak_connections": "most database connections at once",
-    "peak_concurrency": "most executions at once",
-    "peak_queue_depth": "most records waiting",
+    "peak_connections": "peak database connections",
+    "peak_concurrency": "peak concurrent executions",
+    "peak_queue_depth": "peak queue depth",
     "cold_starts": "cold starts",
     "throttles": "throttled calls",
-    "drain_seconds": "seconds to drain",
+    "drain_seconds": "drain time, seconds",
 }
 
 
@@ -163,7 +163,7 @@ def _charts(
     values = {name: [v for line in own for v in line.values if v is not None] for name, own in lines.items()}
     everything = [v for some in values.values() for v in some]
     room = 1.2 if kind.peak else 1.05  # for the label of the peak
-    top = max(1.0, (limit or 0.0) * 1.2, room * max(everything, default=0.0))
+    top = max(4.0, (limit or 0.0) * 1.2, room * max(everything, default=0.0))
     floor = svg.decade_below(everything) if kind.milliseconds else 0.0
     return [
         (

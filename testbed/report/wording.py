@@ -55,6 +55,7 @@ FATES: Final = {
     "unknown": "outcome unknown",
     "unsent": "not sent",
     "lost": "LOST",
+    "not_known": "accepted, rest not known",
 }
 """Where an order can end, in the order of a bar; see ``fates``."""
 
@@ -76,6 +77,7 @@ def fates(ledger: Mapping[str, int]) -> dict[str, int]:
     counts = {key: ledger.get(key, 0) for key in FATES}
     counts["refused"] -= ledger.get("refused_but_stored", 0)
     counts["unknown"] -= ledger.get("ghost", 0)
+    counts["not_known"] = max(0, ledger.get("attempted", 0) + ledger.get("unsent", 0) - sum(counts.values()))
     return counts
 
 

@@ -51,3 +51,9 @@ def test_each_order_has_one_fate() -> None:
     parts = fates(ledger | {"refused_but_stored": 2, "ghost": 1})
     assert (parts["stored"], parts["refused"], parts["unknown"], parts["lost"]) == (6, 2, 1, 1)
     assert sum(parts.values()) == 10
+
+
+def test_an_accepted_order_without_a_verdict_has_no_known_fate() -> None:
+    """What nobody looked for is neither stored nor lost."""
+    parts = fates({"attempted": 10, "acknowledged": 6, "refused": 4})
+    assert {fate: count for fate, count in parts.items() if count} == {"refused": 4, "not_known": 6}
