@@ -58,10 +58,12 @@ class BatchBuffer:
     @property
     def room(self) -> int:
         """Records that the open batch still takes."""
+        self._renew_rule()
         return self._batching.size - len(self._records)
 
     def add(self, records: Iterable[Record], now: float) -> None:
         """Put ``records`` in, in their order."""
+        self._renew_rule()
         for record in records:
             size = len(record.event) + 1  # the comma
             if self._next or not self._batching.fits(size):
@@ -77,6 +79,11 @@ class BatchBuffer:
     def take(self, now: float) -> list[Record]:
         """Close the batch, and open the next one."""
         taken, carried = self._records, self._next
-        self._batching, self._records, self._next = self._new_batching(), [], []
+        self._records, self._next = [], []
         self.add(carried, now)
         return taken
+
+    def _renew_rule(self) -> None:
+        """An empty batch follows the mapping's settings of this moment, which may have changed since the last one."""
+        if not self._records:
+            self._batching = self._new_batching()

@@ -82,7 +82,7 @@ class Mapping:
     @property
     def source(self) -> str:
         """Name of the queue or stream."""
-        return self.source_arn.split(":")[-1].removeprefix("stream/").split("/")[0]
+        return self.source_arn.split(":", 5)[5].removeprefix("stream/").split("/")[0]
 
     @property
     def function(self) -> str:

@@ -155,7 +155,7 @@ class _PollLoop:
         self._processing = False
         self._receive_task: asyncio.Task[dict[str, Any]] | None = None
         self._receiving_since: float | None = None
-        self._found_empty = False
+        self._found_empty = True  # until a message proves the contrary
         self._receive_failures = 0  # in a row
 
     @property
