@@ -1,7 +1,7 @@
 """report.html: one self-contained page, made from the run folder alone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +27,10 @@ RESOURCES: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Kind:
-    """A row of charts, one per architecture: ``lines`` are (style, label, attribute of the series)."""
+    """A row of charts, one per architecture: ``lines`` are (style, label, attribute of the series).
+
+    ``rare`` names lines that are left out where no architecture has anything to show.
+    """
 
     title: str
     hint: str
@@ -36,6 +39,7 @@ class _Kind:
     milliseconds: bool = False
     peak: bool = False
     limited: bool = False
+    rare: frozenset[str] = frozenset()
 
 
 _KINDS: Final = (
@@ -44,11 +48,13 @@ _KINDS: Final = (
         hint="offered when planned, accepted and refused when answered, stored when inserted",
         lines=(
             ("offered", "offered", "offered"),
+            ("unknown", "outcome unknown", "unknown"),
             ("refused", "refused", "refused"),
             ("accepted", "accepted", "accepted"),
             ("stored", "stored", "stored"),
         ),
         unit="/s",
+        rare=frozenset({"refused", "unknown"}),
     ),
     _Kind(
         title="Orders so far",
@@ -152,7 +158,13 @@ def _count(value: float | None) -> str:
 
 def _chart_rows(run: RunFolder, grid: Grid, series: Sequence[ArchitectureSeries]) -> list[dict[str, Any]]:
     limit = run.verdict.get("engine", {}).get("max_connections")
-    return [{"kind": kind, "charts": _charts(kind, grid, series, limit if kind.limited else None)} for kind in _KINDS]
+    kinds = [_without_empty(kind, series) for kind in _KINDS]
+    return [{"kind": kind, "charts": _charts(kind, grid, series, limit if kind.limited else None)} for kind in kinds]
+
+
+def _without_empty(kind: _Kind, series: Sequence[ArchitectureSeries]) -> _Kind:
+    empty = {name for name in kind.rare if not any(value for one in series for value in getattr(one, name))}
+    return replace(kind, lines=[line for line in kind.lines if line[2] not in empty])
 
 
 def _charts(

@@ -73,7 +73,7 @@ class ArchitectureSeries:
         stored: Rows per second by the time of the insert.
         accepted_total: Orders acknowledged so far; stored_total: rows inserted so far.
         queue_depth: Records waiting; the highest of each bin, as connections and concurrency.
-        connections: Sessions open at the database.
+        connections: Sessions open at the database, by the samples and by every event in between.
         concurrency: Executions running at once, all functions together.
         latency: Per name of a quantile: milliseconds from planned to acknowledged, by planned time.
         latency_curve: (quantile, milliseconds) over the whole run, rising.
@@ -210,8 +210,8 @@ def _architecture(
         stored=rate(inserts),
         accepted_total=until_end(list(accumulate(answered[Outcome.ACKNOWLEDGED]))),
         stored_total=until_end(list(accumulate(inserts))),
-        queue_depth=_peaks(grid, ((h["t"], h.get("queue_depth")) for h in samples)),
-        connections=_peaks(grid, ((h["t"], h.get("connections")) for h in samples)),
+        queue_depth=_peaks(grid, _field(samples, "queue_depth")),
+        connections=_peaks(grid, [*_field(samples, "connections"), *_field(hops.get("postgres", ()), "open")]),
         concurrency=_peaks(grid, ((h["t"], _running(h)) for h in samples)),
         latency=_latency_over_time(grid, latencies),
         latency_curve=_curve([latency for _, latency in latencies]),
@@ -241,6 +241,10 @@ def _peaks(grid: Grid, samples: Iterable[tuple[float, float | None]]) -> Values:
         for i in range(before + 1, after):
             peaks[i] = peaks[before]
     return tuple(peaks)
+
+
+def _field(hops: Iterable[Hop], name: str) -> list[tuple[float, float | None]]:
+    return [(hop["t"], hop.get(name)) for hop in hops]
 
 
 def _running(sample: Hop) -> float | None:

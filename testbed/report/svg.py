@@ -163,7 +163,7 @@ def draw_swatch(style: str) -> Markup:
     return _markup(svg)
 
 
-def levels(top: float, wanted: int = 4) -> list[tuple[float, str]]:
+def levels(top: float, wanted: int = 5) -> list[tuple[float, str]]:
     """Round levels from 0 to ``top`` with their labels, about ``wanted`` of them."""
     if top <= 0:
         return [(0.0, "0")]

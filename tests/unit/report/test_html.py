@@ -77,6 +77,15 @@ def test_every_architecture_is_beside_the_others_in_every_chart(broken_run: Path
     assert len(titles) == 7 * len(ARCHITECTURES)
 
 
+def test_unknown_outcomes_are_drawn_where_there_are_any(tmp_path: Path) -> None:
+    """A line that is zero everywhere would only be one more thing to read."""
+    folder = make_run(tmp_path, quiet_rate=1)
+    assert 'class="line unknown"' not in report(folder)[0]
+    history = folder / "history.jsonl"
+    history.write_text(history.read_text().replace('"refused"', '"unknown"'))
+    assert 'class="line unknown"' in report(folder)[0]
+
+
 def test_a_finding_stands_out_with_example_ids(broken_run: Path) -> None:
     """Lost orders are marked and named; a zero is not marked."""
     text, page = report(broken_run)

@@ -91,6 +91,13 @@ def test_a_peak_between_two_ticks_is_kept() -> None:
     assert series.connections[grid.index(40.3)] == 20
 
 
+def test_connections_between_two_samples_are_seen() -> None:
+    """A burst shorter than the sampling shows in the events of the sessions themselves."""
+    burst = [hop(1.05, "postgres", event="connect", open=17), hop(1.2, "postgres", event="close", open=1)]
+    grid, series = series_of([], [hop(1.0, "sample", connections=1), hop(1.24, "sample", connections=1), *burst])
+    assert series.connections[grid.index(1.1)] == 17
+
+
 def test_a_bin_without_sample_takes_over_the_one_before_but_the_end_stays_open() -> None:
     """Coarse samples draw a line without holes, and nothing is invented after the last."""
     samples = [hop(0.0, "sample", queue_depth=5), hop(1.0, "sample", queue_depth=9)]
