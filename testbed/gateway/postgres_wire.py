@@ -19,7 +19,7 @@ _GSS_REQUEST: Final = 80877104
 _MAX_STARTUP: Final = 10_000  # as in the server
 _MAX_MESSAGE: Final = 0x3FFFFFFF  # as in the server: its largest allocation
 
-_QUERY, _PARSE, _BIND, _SYNC, _COPY_DONE, _COPY_FAIL = b"QPBScf"
+_QUERY, _PARSE, _BIND, _SYNC, _FLUSH, _COPY_DONE, _COPY_FAIL = b"QPBSHcf"
 _ROUND_TRIP_ENDS: Final = frozenset(b"QSHF")  # Query, Sync, Flush, FunctionCall: the client now wants an answer
 _FLOWS: Final = frozenset(b"dcfpX")  # CopyData, CopyDone, CopyFail, password and SASL messages, Terminate
 _TRANSACTION_ENDS: Final = (b"COMMIT", b"ROLLBACK", b"END")
@@ -115,7 +115,8 @@ class ClientReader:
     def _kind_of(self, kind: int, *, alone: bool) -> PacketKind | None:
         """What a message of this type makes of the messages up to it; None: more has to come."""
         after_copy, self._copied = self._copied, kind in (_COPY_DONE, _COPY_FAIL)
-        if kind in _FLOWS or (kind == _SYNC and alone and after_copy):
+        asks_nothing_new = alone and (kind == _FLUSH or (kind == _SYNC and after_copy))
+        if kind in _FLOWS or asks_nothing_new:
             return PacketKind.FLOWING
         return PacketKind.ROUND_TRIP if kind in _ROUND_TRIP_ENDS else None
 
