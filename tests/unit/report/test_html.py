@@ -77,6 +77,12 @@ def test_every_architecture_is_beside_the_others_in_every_chart(broken_run: Path
     assert len(titles) == 7 * len(ARCHITECTURES)
 
 
+def test_the_limit_of_the_database_is_in_each_chart_of_connections(broken_run: Path) -> None:
+    """As the run was given it, by the verdict; in no other chart."""
+    _, page = report(broken_run)
+    assert page.words.count("max_connections 20") == len(ARCHITECTURES)
+
+
 def test_unknown_outcomes_are_drawn_where_there_are_any(tmp_path: Path) -> None:
     """A line that is zero everywhere would only be one more thing to read."""
     folder = make_run(tmp_path, quiet_rate=1)
