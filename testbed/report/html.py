@@ -109,6 +109,7 @@ def render(run: RunFolder) -> str:
     causes = wording.causes_of(run)
     grid, series = build_series(names, run.history, run.journal, causes)
     seed = run.verdict.get("seed", run.manifest.get("seed", "?"))
+    options = run.manifest.get("options", {})
     return _template().render(
         run=run,
         names=names,
@@ -131,8 +132,9 @@ def render(run: RunFolder) -> str:
         series=series,
         grid=grid,
         facts=list(_facts(run)),
-        replay=wording.replay_line(run.path, seed, run.manifest.get("seed_origin", "cli")),
+        replay=wording.replay_line(run.path, seed, options.get("seed_from", "cli")),
         seed=seed,
+        scenario=run.verdict.get("scenario", options.get("scenario", run.path.name)),
     )
 
 
@@ -253,5 +255,6 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         if isinstance(item, Mapping):
             flat += _flat(item, f"{prefix}{key} ")
         else:
-            flat.append((f"{prefix}{key}".replace("_", " "), svg.NOTHING if item is None else str(item)))
+            said = ", ".join(map(str, item)) if isinstance(item, list) else str(item)
+            flat.append((f"{prefix}{key}".replace("_", " "), said if item not in (None, []) else svg.NOTHING))
     return flat

@@ -127,10 +127,10 @@ def replay_line(run_dir: Path, seed: object, origin: str) -> str:
 
 
 def causes_of(run: RunFolder) -> dict[str, dict[str, int]]:
-    """Orders that were sent and not accepted, by cause, per architecture; the most frequent cause first."""
+    """Orders that were not accepted, by cause, per architecture; the most frequent cause first."""
     counts = {}
     for name in run.architectures:
-        attempts = [a for a in run.history if a.architecture == name and a.outcome is not Outcome.UNSENT]
+        attempts = (attempt for attempt in run.history if attempt.architecture == name)
         ids = causes(attempts, (hop for hop in run.journal if hop.get("architecture") == name))
         counts[name] = dict(sorted(((cause, len(found)) for cause, found in ids.items()), key=lambda item: -item[1]))
     return counts

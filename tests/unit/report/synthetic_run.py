@@ -44,14 +44,18 @@ def make_run(folder: Path, *, quiet_rate: float = 25.0, seed: int = 42, clean: b
     }
     manifest = {
         "schema_version": 1,
-        "scenario": "flash-sale",
+        "options": {
+            "scenario": "flash-sale",
+            "seed": seed,
+            "seed_from": "generated",
+            "architectures": [],
+            "scale": 1.0,
+        },
         "seed": seed,
-        "seed_origin": "generated",
-        "started": "2025-11-21T06:03:01Z",
-        "versions": {"testbed": "0.1.0", "python": "3.11.2", "botocore": "1.44.5", "postgres": "16.14"},
-        "botocore_retry_mode": "standard",
-        "options": {"scale": 1.0, "engine": "process", "chaos": True},
-        "machine": {"cpus": 2, "memory_gb": 8, "system": "Linux 6.1"},
+        "engine": verdict["engine"],
+        "versions": {"python": "3.11.2", "serverless-testbed": "0.1.0", "botocore": "1.44.5"},
+        "retry_mode": "legacy",
+        "machine": {"system": "Linux-6.1", "cpus": 2, "memory_gb": 8.0},
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
     (folder / "verdict.json").write_text(json.dumps(verdict))
