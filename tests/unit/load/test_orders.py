@@ -25,6 +25,11 @@ def test_a_request_does_not_depend_on_the_ones_before() -> None:
     assert plan_requests([0.0, 5.0], 7, build)[1] == plan_requests([2.0, 5.0], 7, build)[1]
 
 
+def test_requests_of_one_run_differ() -> None:
+    """Each request has randomness of its own: requests that are built alike are not alike."""
+    assert len({request.body for request in plan_requests([2.0] * 20, 7, build)}) > 10
+
+
 def test_ids_show_their_place_and_are_stable() -> None:
     """Ids are part of every replay: this one may never change."""
     assert request_id(42, 17) == "o-000017-6287e3fa"
