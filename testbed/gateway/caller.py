@@ -1,6 +1,7 @@
 """AWS calls from inside the plane: botocore's serialisers and parsers around the gateway, no socket in between."""
 
 import time
+from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -13,7 +14,7 @@ from multidict import CIMultiDict
 
 from testbed.compute.aws import AwsCallError
 from testbed.gateway.classify import Target, resource_name, service_model
-from testbed.gateway.core import Gateway
+from testbed.gateway.emulator import UNREACHABLE
 from testbed.gateway.message import Inbound, Reply
 
 _REGION: Final = "us-east-1"
@@ -22,25 +23,28 @@ _NOTHING: Final = StructureShape("Nothing", {"type": "structure", "members": {}}
 _RESOURCES: Final = ("QueueUrl", "StreamName", "StreamARN", "FunctionName", "TopicArn", "TableName", "restApiId")
 
 
-class GatewayCaller:
-    """An `AwsCaller` whose requests take the gateway's way: faults and the journal see them like any other.
+Send = Callable[[Target, Inbound, str], Awaitable[Reply]]
+"""Answers a request for an operation, made by a caller."""
 
-    Args:
-        gateway: The gateway.
-        host: Its own host and port, as clients know it.
+
+class AwsClient:
+    """An `AwsCaller` that takes the gateway's way, where faults and the journal see it, or another one.
+
+    Attributes:
+        host: Host and port of the gateway, as its clients know them.
     """
 
-    def __init__(self, gateway: Gateway, host: str) -> None:
-        self._gateway = gateway
-        self._host = host
+    def __init__(self, send: Send, host: str) -> None:
+        self._send = send
+        self.host = host
 
     async def call(self, service: str, operation: str, params: dict[str, Any], *, caller: str) -> dict[str, Any]:
         """Call ``operation``; see `AwsCaller`."""
         model = service_model(service).operation_model(operation)
         request = self._request(model, params)
         resource = next((resource_name(params[name]) for name in _RESOURCES if name in params), "")
-        reply = await self._gateway.aws(Target(service, operation, resource), request, caller)
-        if reply.cause == "emulator unreachable":
+        reply = await self._send(Target(service, operation, resource), request, caller)
+        if reply.cause == UNREACHABLE:
             raise AwsCallError(reply.error or "ServiceUnavailable", 0, reply.body.decode("utf-8", "replace"))
         return _parsed(model, await _whole(reply))
 
@@ -48,17 +52,17 @@ class GatewayCaller:
         signing_name = model.service_model.signing_name
         day = time.strftime("%Y%m%d", time.gmtime())
         request = _serializer(_protocol(model)).serialize_to_request(params, model)
-        prepare_request_dict(request, endpoint_url=f"http://{self._host}")
+        prepare_request_dict(request, endpoint_url=f"http://{self.host}")
         body = request["body"]
         if isinstance(body, dict):
             body = urlencode(body, doseq=True)
         headers = CIMultiDict({name: str(value) for name, value in request["headers"].items()})
         if _protocol(model) in {"query", "ec2"}:
             headers["Content-Type"] = _FORM
-        headers["Host"] = self._host
+        headers["Host"] = self.host
         scope = f"test/{day}/{_REGION}/{signing_name}/aws4_request"
         headers["Authorization"] = f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"
-        target = request["url"].removeprefix(f"http://{self._host}")
+        target = request["url"].removeprefix(f"http://{self.host}")
         return Inbound(request["method"], target, headers, body.encode() if isinstance(body, str) else body)
 
 

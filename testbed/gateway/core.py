@@ -8,7 +8,7 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qs, quote, unquote
@@ -21,7 +21,7 @@ from testbed.compute.aws import AwsCaller
 from testbed.compute.result import InvokeResult
 from testbed.errors import UsageError
 from testbed.gateway.classify import Target, classify
-from testbed.gateway.emulator import Emulator, EmulatorUnreachableError
+from testbed.gateway.emulator import UNREACHABLE, Emulator, EmulatorUnreachableError
 from testbed.gateway.journal import Journal
 from testbed.gateway.message import Inbound, Reply
 from testbed.gateway.rest_api import Address, RestApis, address_of, run_lambda_proxy
@@ -50,7 +50,7 @@ class Functions(Protocol):
         client_context: str | None = None,
     ) -> InvokeResult: ...
 
-    def check_supported(self, configuration: dict[str, Any]) -> None: ...  # noqa: D102 - the same
+    def check_supported(self, configuration: Mapping[str, Any]) -> None: ...  # noqa: D102 - the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +256,7 @@ class Gateway:
         except EmulatorUnreachableError as error:
             unreachable = AwsError("ServiceUnavailable", 503, f"LocalStack does not answer: {error}")
             if target is not None:
-                return error_reply(unreachable, target, request, cause="emulator unreachable")
+                return error_reply(unreachable, target, request, cause=UNREACHABLE)
             return Reply(503, CIMultiDict({"Content-Type": "text/plain"}), unreachable.message.encode())
         if reply.status >= 400:  # noqa: PLR2004 - HTTP's errors begin here
             reply.error = reply.headers.get("x-amzn-errortype", "").partition(":")[0] or str(reply.status)

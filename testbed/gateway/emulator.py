@@ -14,6 +14,8 @@ _CONNECTION_HEADERS: Final = frozenset(
 )
 _HELD_BYTES: Final = 1 << 20
 _IDLE_SECONDS: Final = 10.0  # shorter than the emulator's own, so that it never closes a connection just in use
+UNREACHABLE: Final = "emulator unreachable"
+"""The journal's cause for requests that the emulator did not answer."""
 
 
 class EmulatorUnreachableError(Exception):
@@ -23,12 +25,12 @@ class EmulatorUnreachableError(Exception):
 class Emulator:
     """An HTTP client for the emulator.
 
-    Args:
-        url: Where it listens, for example ``"http://127.0.0.1:4567"``.
+    Attributes:
+        url: Where it listens, for example ``"http://127.0.0.1:4567"``; empty until that is known.
     """
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self) -> None:
+        self.url = ""
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS),
             timeout=aiohttp.ClientTimeout(total=None),
@@ -42,10 +44,12 @@ class Emulator:
         Raises:
             EmulatorUnreachableError: The emulator did not answer.
         """
+        if not self.url:
+            raise EmulatorUnreachableError("it is still starting")
         headers = CIMultiDict(
             (name, value) for name, value in request.headers.items() if name.lower() not in _CONNECTION_HEADERS
         )
-        url = URL(self._url + request.target, encoded=True)
+        url = URL(self.url + request.target, encoded=True)
         body = request.stream or request.body
         try:
             response = await self._session.request(

@@ -38,6 +38,8 @@ class KinesisPoller(MappingPoller):
             in_flight=sum(reader.has_batch for reader in readers),
             held=sum(reader.held for reader in readers),
             behind=sum(reader.behind for reader in readers),
+            processed=sum(reader.read - reader.behind for reader in readers),
+            checkpoints={shard_id: reader.checkpoint for shard_id, reader in self._readers.items()},
             idle=self._discovered and all(reader.at_tip for reader in unfinished),
             caught_up_at=min(caught_up) if complete else None,
         )

@@ -28,6 +28,7 @@ class ShardReader:
         held: Whether the batch in hand waits for its next try.
         at_tip: Whether the latest read found nothing left, and no record is in hand.
         caught_up_at: Every record that was put before this time is processed or discarded; None if unknown.
+        read: Records read so far.
     """
 
     def __init__(self, poller: MappingPoller, shard_id: str, start: dict[str, Any], role: str) -> None:
@@ -36,6 +37,8 @@ class ShardReader:
         self.held = False
         self.at_tip = False
         self.caught_up_at: float | None = None
+        self.read = 0
+        self._done: str | None = None
         self._poller = poller
         self._clock = poller.env.clock
         self._numbers = poller.env.profile.stream
@@ -60,6 +63,12 @@ class ShardReader:
     def behind(self) -> int:
         """Records that were read and are neither processed nor discarded."""
         return len(self._buffer) + (len(self._records) - self._batch.checkpoint if self._batch else 0)
+
+    @property
+    def checkpoint(self) -> str | None:
+        """Sequence number of the last record that is processed or discarded; None if there is none."""
+        done = self._batch.checkpoint if self._batch else 0
+        return self._records[done - 1].id if done else self._done
 
     async def run(self) -> None:
         """Read until the shard is finished or the mapping closed; pause while it is disabled, between two steps."""
@@ -127,6 +136,7 @@ class ShardReader:
         mapping = self._poller.mapping
         taken = [kinesis_record(record, mapping, self._shard_id, self._role) for record in records]
         self._buffer.add(taken, self._clock())
+        self.read += len(taken)
         if taken:
             self._start = {
                 "ShardIteratorType": "AFTER_SEQUENCE_NUMBER",
@@ -138,6 +148,7 @@ class ShardReader:
         batch.rules = self._poller.mapping.rules
         step = batch.next(self._clock())
         if step is None:
+            self._done = self._records[-1].id
             self._batch, self._records = None, []
         elif isinstance(step, Discard):
             await self._discard(step)

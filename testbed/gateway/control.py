@@ -1,0 +1,63 @@
+"""The testbed's own routes on the gateway: how the command and the emulator's plugin talk to the plane."""
+
+import hmac
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from testbed.gateway.message import Inbound, Reply
+from testbed.gateway.plane import Plane
+from testbed.gateway.wire import json_reply
+
+PREFIX: Final = "/_testbed/"
+TOKEN_HEADER: Final = "x-testbed-token"  # noqa: S105 - a name, not a secret
+
+_Answer = dict[str, Any]
+
+
+class Control:
+    """Answers ``/_testbed/...``; all but the health needs the run's token.
+
+    Args:
+        plane: What is controlled.
+        token: Secret of the run.
+    """
+
+    def __init__(self, plane: Plane, token: str) -> None:
+        self._plane = plane
+        self._token = token
+        self._routes: Mapping[str, Callable[[_Answer], Awaitable[_Answer]]] = {
+            "connect": self._connect,
+            "changed": self._changed,
+            "begin": self._begin,
+            "end": self._end,
+            "status": self._status,
+        }
+
+    async def handle(self, request: Inbound) -> Reply:
+        """Answer one request."""
+        name = request.path.removeprefix(PREFIX)
+        if name == "health":
+            return json_reply(200, {"status": "ok"})
+        if not hmac.compare_digest(request.headers.get(TOKEN_HEADER, ""), self._token):
+            return json_reply(403, {"message": "the token of the run is missing or wrong"})
+        if name not in self._routes:
+            return json_reply(404, {"message": f"no such route: {request.path}"})
+        return json_reply(200, await self._routes[name](json.loads(request.body or b"{}")))
+
+    async def _connect(self, order: _Answer) -> _Answer:
+        return {"port": await self._plane.connect(order["emulator_url"], order["host"], order["port"])}
+
+    async def _changed(self, order: _Answer) -> _Answer:
+        await self._plane.changed(order["service"], order["operation"], order.get("resource") or "")
+        return {}
+
+    async def _begin(self, order: _Answer) -> _Answer:
+        await self._plane.begin(order)
+        return {}
+
+    async def _end(self, _: _Answer) -> _Answer:
+        return await self._plane.end()
+
+    async def _status(self, _: _Answer) -> _Answer:
+        return self._plane.status()

@@ -1,0 +1,247 @@
+"""The plane process: gateway, compute, pollers and the Postgres proxy around one event loop."""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from testbed.chaos.schedule import Schedule, faults_from_json
+from testbed.compute.aws import AwsCallError
+from testbed.compute.invoke import Compute
+from testbed.compute.pollers.fleet import PollerFleet
+from testbed.gateway.caller import AwsClient
+from testbed.gateway.core import Gateway
+from testbed.gateway.emulator import Emulator, EmulatorUnreachableError
+from testbed.gateway.journal import Journal
+from testbed.gateway.postgres_proxy import PostgresProxy
+from testbed.semantics.profile import aws as aws_profile
+
+CALLER: Final = "testbed"
+_SAMPLE_SECONDS: Final = 0.25
+_SETTLING_SECONDS: Final = 0.1
+_TRANSIENT: Final = frozenset({"Creating", "Enabling", "Disabling", "Updating", "Deleting"})
+_log: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaneSettings:
+    """What the plane is told at its start.
+
+    Attributes:
+        host: The gateway's own host and port, as clients know it.
+        folder: For code, the environments' ``/tmp`` and its own files; removed with the run.
+        logs: Where function logs are kept.
+        run: The run's token, in the environment of every process.
+    """
+
+    host: str
+    folder: Path
+    logs: Path
+    run: str
+
+
+class Plane:
+    """Everything that runs what is deployed.
+
+    Args:
+        settings: Where everything is.
+    """
+
+    def __init__(self, settings: PlaneSettings) -> None:
+        self._zero = time.monotonic()
+        self.journal = Journal(self.clock)
+        self._emulator = Emulator()
+        self._quiet = AwsClient(lambda _target, request, _caller: self._emulator.forward(request), settings.host)
+        self.compute = Compute(
+            self._quiet,
+            self.journal,
+            folder=settings.folder,
+            logs=settings.logs,
+            gateway_url=f"http://{settings.host}",
+            run=settings.run,
+        )
+        self.gateway = Gateway(self._emulator, self.compute, self.journal, self.clock)
+        self.gateway.use_apis_of(self._quiet)
+        self.fleet = PollerFleet(
+            AwsClient(self.gateway.aws, settings.host), self.gateway, self.journal.record, aws_profile, time.time
+        )
+        self.postgres: PostgresProxy | None = None
+        self._schedule = Schedule((), 0)
+        self._depths: Counter[str] = Counter()
+        self._peak_depth = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._refresh = asyncio.Event()
+
+    def clock(self) -> float:
+        """Seconds since the start of the traffic."""
+        return time.monotonic() - self._zero
+
+    async def start(self) -> None:
+        """Start the fork server and the plane's own loops."""
+        await self.compute.start()
+        for loop in (self._sample(), self._keep_mappings()):
+            self._tasks.add(asyncio.create_task(loop))
+
+    async def stop(self) -> None:
+        """Stop everything that runs."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.fleet.stop(grace=0.0)
+        await self.compute.stop()
+        if self.postgres:
+            await self.postgres.stop()
+        await self._emulator.close()
+        self.journal.close()
+
+    async def connect(self, emulator_url: str, host: str, port: int) -> int:
+        """Use this emulator, and put the proxy in front of this Postgres; returns the proxy's port."""
+        self._emulator.url = emulator_url
+        self.postgres = PostgresProxy((host, port), self.gateway.decide, self.journal.record, self.clock)
+        return await self.postgres.start()
+
+    async def begin(self, order: Mapping[str, Any]) -> None:
+        """Put one architecture under test.
+
+        Args:
+            order: ``architecture``, ``seed``, ``faults`` (JSON), ``journal`` (path), ``zero`` (`time.monotonic` of
+                second 0 of the traffic; one clock for all processes of a machine).
+        """
+        self._schedule = Schedule(faults_from_json(order["faults"]), order["seed"], self.gateway.journal_fault)
+        self.gateway.arm(self._schedule)
+        self._peak_depth = 0
+        if self.postgres:
+            self.postgres.reset()
+        self.journal.open(Path(order["journal"]), order["architecture"])
+        self._zero = order["zero"]
+
+    async def end(self) -> dict[str, Any]:
+        """Take the architecture out of test: no more faults, no more environments; says what it needed."""
+        stats = self.compute.stats()
+        facts = {
+            "resources": {
+                "peak_concurrency": stats.peak_account_concurrency,
+                "peak_connections": self.postgres.peak_sessions if self.postgres else 0,
+                "throttles": stats.throttles + self.gateway.throttles,
+                "cold_starts": sum(stats.cold_starts.values()),
+                "peak_queue_depth": self._peak_depth,
+            },
+            "fired": dict(self._schedule.fired),
+            "journal_error": str(self.journal.error) if self.journal.error else None,
+        }
+        self.gateway.arm(Schedule((), 0))
+        self.journal.close()
+        await self.compute.reset()
+        return facts
+
+    async def changed(self, service: str, operation: str, resource: str) -> None:
+        """The emulator says that ``operation`` changed what is deployed."""
+        if service == "apigateway":
+            await self.gateway.rest_apis.changed(resource, operation)
+        elif "EventSourceMapping" in operation:
+            self._refresh.set()
+        else:
+            self.compute.invalidate(resource)
+
+    def status(self) -> dict[str, Any]:
+        """What is going on now, for the live line and the drain."""
+        stats = self.compute.stats()
+        mappings = [
+            {
+                "source": status.source,
+                "idle": status.idle,
+                "in_flight": status.in_flight,
+                "depth": self._depths[status.source],
+                "caught_up_at": status.caught_up_at,
+                "checkpoints": dict(status.checkpoints),
+            }
+            for status in self.fleet.status()
+        ]
+        return {
+            "t": self.clock(),
+            "stored": self.postgres.inserted if self.postgres else 0,
+            "connections": self.postgres.open_sessions if self.postgres else 0,
+            "concurrency": stats.concurrency,
+            "queued_events": stats.queued_events,
+            "queue_depth": sum(self._depths.values()),
+            "mappings": mappings,
+            "journal_error": str(self.journal.error) if self.journal.error else None,
+        }
+
+    async def _sample(self) -> None:
+        """Look at everything four times a second, for the picture and the live line."""
+        while True:
+            await asyncio.sleep(_SAMPLE_SECONDS)
+            await self._measure_depths()
+            status = self.status()
+            self._peak_depth = max(self._peak_depth, status["queue_depth"])
+            self.journal.record(
+                "sample",
+                queue_depth=status["queue_depth"],
+                connections=status["connections"],
+                concurrency=status["concurrency"],
+                stored=status["stored"],
+            )
+            self.journal.flush()
+
+    async def _measure_depths(self) -> None:
+        depths: Counter[str] = Counter()
+        for status in self.fleet.status():
+            if ":sqs:" in status.source:
+                depths[status.source] = await self._queue_depth(status.source)
+            else:
+                taken = self.gateway.streamed_in[status.source.rpartition("/")[2]]
+                depths[status.source] = max(0, taken - status.processed)
+        self._depths = depths
+
+    async def _queue_depth(self, arn: str) -> int:
+        """Messages in a queue: visible, in flight and delayed; the last known number where it cannot be asked."""
+        account, name = arn.split(":")[4:6]
+        params = {
+            "QueueUrl": f"http://{self._quiet.host}/{account}/{name}",
+            "AttributeNames": list(_DEPTH_ATTRIBUTES),
+        }
+        try:
+            answer = await self._quiet.call("sqs", "GetQueueAttributes", params, caller=CALLER)
+        except (AwsCallError, EmulatorUnreachableError):
+            return self._depths[arn]
+        return sum(int(answer["Attributes"][name]) for name in _DEPTH_ATTRIBUTES)
+
+    async def _keep_mappings(self) -> None:
+        """Keep the pollers in step with the mappings that the emulator lists, whenever it says that they changed."""
+        while True:
+            await self._refresh.wait()
+            self._refresh.clear()
+            with suppress(EmulatorUnreachableError):
+                while await self._reconcile():
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._refresh.wait(), _SETTLING_SECONDS)
+
+    async def _reconcile(self) -> bool:
+        """Read the mappings once; returns whether one of them is still on its way into another state."""
+        mappings: list[dict[str, Any]] = []
+        params: dict[str, Any] = {}
+        while True:
+            try:
+                answer = await self._quiet.call("lambda", "ListEventSourceMappings", params, caller=CALLER)
+            except AwsCallError as error:
+                _log.warning("event source mappings cannot be listed: %s", error)
+                return False
+            mappings += answer.get("EventSourceMappings", ())
+            if not answer.get("NextMarker"):
+                break
+            params["Marker"] = answer["NextMarker"]
+        await self.fleet.reconcile(mappings)
+        return any(mapping["State"] in _TRANSIENT for mapping in mappings)
+
+
+_DEPTH_ATTRIBUTES: Final = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)

@@ -1,0 +1,153 @@
+"""The run folder: where a run writes down what decides it, what happened, and what came of it."""
+
+import errno
+import json
+import os
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from testbed.errors import HarnessError, UsageError
+
+SCHEMA_VERSION: Final = 1
+_DECIDING: Final = ("serverless-testbed", "botocore", "awslambdaric", "aws-lambda-powertools", "psycopg", "aiohttp")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What was asked for; with the scenario, all that decides a run.
+
+    Attributes:
+        scenario: Name or path of the scenario, as given.
+        seed: Seed of everything random.
+        seed_from: ``"cli"`` or ``"generated"``.
+        architectures: Names; empty for all.
+        engine: ``"auto"``, ``"process"`` or ``"container"``.
+        scale: Factor for the length of the traffic.
+        no_chaos: Whether faults and poison are left out.
+    """
+
+    scenario: str
+    seed: int
+    seed_from: str = "cli"
+    architectures: tuple[str, ...] = ()
+    engine: str = "auto"
+    scale: float = 1.0
+    no_chaos: bool = False
+
+
+class RunFolder:
+    """A new folder for one run.
+
+    Attributes:
+        path: The folder.
+    """
+
+    def __init__(self, runs: Path, scenario: str, seed: int) -> None:
+        name = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{scenario}-{seed}"
+        self.path = _created(runs, name)
+        self.logs = self.path / "logs"
+        try:
+            self.logs.mkdir()
+            _point(runs / "latest", self.path.name)
+        except OSError as error:
+            raise unwritable(error, self.path) from error
+
+    @property
+    def history(self) -> Path:
+        """What each client attempt saw."""
+        return self.path / "history.jsonl"
+
+    @property
+    def journal(self) -> Path:
+        """Every hop and every fault that fired."""
+        return self.path / "journal.jsonl"
+
+    def write_manifest(self, options: RunOptions, engine: Mapping[str, Any]) -> None:
+        """Write down everything that decides how the run behaves."""
+        self.write_json(
+            "manifest.json",
+            {
+                "schema_version": SCHEMA_VERSION,
+                "options": asdict(options),
+                "seed": options.seed,
+                "engine": dict(engine),
+                "versions": {"python": platform.python_version()} | {name: version(name) for name in _DECIDING},
+                "retry_mode": _retry_mode(),
+                "machine": {
+                    "system": platform.platform(),
+                    "cpus": os.cpu_count(),
+                    "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+                },
+            },
+        )
+
+    def write_json(self, name: str, document: Mapping[str, Any]) -> None:
+        """Write one document, whole or not at all."""
+        whole = self.path / name
+        part = whole.with_suffix(".part")
+        try:
+            part.write_text(json.dumps(document, indent=2) + "\n")
+            part.replace(whole)
+        except OSError as error:
+            raise unwritable(error, whole) from error
+
+
+def read_options(run_dir: Path) -> RunOptions:
+    """The options of an earlier run.
+
+    Raises:
+        UsageError: It is no run folder, or one of another schema version.
+    """
+    try:
+        manifest = json.loads((run_dir / "manifest.json").read_text())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{run_dir} is no run folder: {error}", "runs/latest is the last run's") from error
+    if manifest.get("schema_version") != SCHEMA_VERSION:
+        raise UsageError(
+            f"{run_dir} has schema_version {manifest.get('schema_version')!r}, this testbed reads {SCHEMA_VERSION}",
+            f"it was written by version {manifest.get('versions', {}).get('serverless-testbed', 'unknown')}",
+        )
+    options = manifest["options"]
+    return RunOptions(**{**options, "architectures": tuple(options["architectures"])})
+
+
+def unwritable(error: OSError, path: Path) -> HarnessError:
+    """What to tell when ``path`` cannot be written."""
+    if error.errno == errno.ENOSPC:
+        return HarnessError(f"no space left on device for {path}", "free some, or choose another folder with --out")
+    return HarnessError(f"{path} cannot be written: {error.strerror}", "choose another folder with --out")
+
+
+def _created(runs: Path, name: str) -> Path:
+    """A folder of this name, or with a number behind it where two runs start in the same second."""
+    for suffix in ("", *(f"-{number}" for number in range(2, 100))):
+        try:
+            (runs / (name + suffix)).mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise unwritable(error, runs) from error
+        return runs / (name + suffix)
+    raise HarnessError(f"{runs / name} exists already", "choose another folder with --out")
+
+
+def _point(link: Path, target: str) -> None:
+    """Let the link point to ``target`` at once, whatever another run does at the same time."""
+    temporary = link.with_name(f".latest-{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.replace(link)
+
+
+def _retry_mode() -> str:
+    """The mode in which botocore's clients retry unless they are told otherwise."""
+    import botocore.session  # noqa: PLC0415 - half of the command's start-up time, and only a run needs it
+
+    return str(botocore.session.Session().get_config_variable("retry_mode"))

@@ -1,0 +1,152 @@
+"""A testbed that is up: engine and data plane, ready to be deployed to."""
+
+import asyncio
+import json
+import os
+import secrets
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+from testbed.engine import Child, Engine, RunSpace, start_engine
+from testbed.errors import EngineDiedError, HarnessError, UsageError
+from testbed.gateway.client import SETTINGS_VARIABLE, PlaneClient
+from testbed.scenario import Aws, Db
+
+_LOOPBACK: Final = "127.0.0.1"
+_PLANE: Final = "the data plane"
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class RunningTestbed:
+    """Engine and data plane of one run.
+
+    Attributes:
+        aws: boto3 clients for the gateway.
+        engine: LocalStack and Postgres.
+        plane: Control of the data plane.
+    """
+
+    aws: Aws
+    engine: Engine
+    plane: PlaneClient
+    _proxy_port: int
+
+    async def create_database(self, name: str) -> Db:
+        """A fresh database of this name, whose functions' DSN goes through the wire proxy."""
+        await self.engine.postgres.create_database(name)
+        return self.database(name)
+
+    def database(self, name: str) -> Db:
+        """The database of this name."""
+        direct = self.engine.postgres.dsn(name)
+        parts = urlsplit(direct)
+        user = f"{parts.username}:{parts.password}@" if parts.password else f"{parts.username}@"
+        proxied = urlunsplit(parts._replace(netloc=f"{user}{_LOOPBACK}:{self._proxy_port}"))
+        return Db(f"{proxied}?sslmode=disable", self.engine.postgres.dsn(name, user="postgres"))
+
+    async def died(self) -> EngineDiedError:
+        """Wait until a part dies."""
+        return await self.engine.died()
+
+
+@asynccontextmanager
+async def running_testbed(
+    *,
+    max_connections: int,
+    logs: Path,
+    progress: Callable[[str], None] = lambda _: None,
+    port: int = 0,
+) -> AsyncIterator[RunningTestbed]:
+    """Start everything, and stop everything at the end, whatever happens in between.
+
+    Args:
+        max_connections: Postgres's setting.
+        logs: Folder for the logs of all parts, function logs included.
+        progress: Takes lines for people at a first-time installation.
+        port: The gateway's port on loopback; 0 takes a free one.
+
+    Raises:
+        UsageError: The port is taken, or Postgres does not take ``max_connections``.
+        HarnessError: A part cannot be installed or started.
+    """
+    with _listening(port) as listening:
+        host = f"{_LOOPBACK}:{listening.getsockname()[1]}"
+        token = secrets.token_urlsafe(24)
+        async with RunSpace() as space:
+            child = _spawn_plane(space, listening, host, token, logs)
+            space.watch(child)
+            plane = PlaneClient(f"http://{host}", token)
+            try:
+                engine = await _or_death(
+                    space,
+                    start_engine(
+                        space,
+                        max_connections=max_connections,
+                        gateway_url=f"http://{host}",
+                        plane_token=token,
+                        progress=progress,
+                        keep_logs_in=logs,
+                    ),
+                )
+                postgres = engine.postgres
+                answer = await _or_death(
+                    space,
+                    plane.call("connect", emulator_url=engine.localstack_url, host=postgres.host, port=postgres.port),
+                )
+                yield RunningTestbed(Aws(f"http://{host}"), engine, plane, answer["port"])
+            finally:
+                await plane.close()
+
+
+def _listening(port: int) -> socket.socket:
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((_LOOPBACK, port))
+    except OSError as error:
+        listening.close()
+        raise UsageError(f"port {port} cannot be used: {error.strerror}", "choose another one with --port") from error
+    listening.listen(4096)
+    return listening
+
+
+def _spawn_plane(space: RunSpace, listening: socket.socket, host: str, token: str, logs: Path) -> Child:
+    folder = space.folder / "plane"
+    folder.mkdir()
+    settings = {
+        "host": host,
+        "token": token,
+        "folder": str(folder),
+        "logs": str(logs.resolve()),
+        "run": next(iter(space.environment.values())),
+        "socket": listening.fileno(),
+    }
+    return space.spawn(
+        [sys.executable, "-P", "-m", "testbed.gateway"],
+        name=_PLANE,
+        env={**os.environ, SETTINGS_VARIABLE: json.dumps(settings)},
+        log=logs / "plane.log",
+        pass_fds=[listening.fileno()],
+    )
+
+
+async def _or_death(space: RunSpace, work: Coroutine[Any, Any, _T]) -> _T:
+    """The result of ``work``, unless a part dies first."""
+    working, dying = asyncio.create_task(work), asyncio.create_task(space.died())
+    try:
+        await asyncio.wait((working, dying), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        died = dying.result()
+        raise HarnessError(f"{died.message} while the testbed started", died.log_tail)
+    finally:
+        for task in (working, dying):
+            task.cancel()
+        await asyncio.gather(working, dying, return_exceptions=True)
