@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import io
-import os
 import re
 import shutil
 import tempfile
@@ -237,6 +236,18 @@ def _unpack(archive: bytes, target: Path) -> None:
     """Unpack beside ``target`` and rename: nobody ever sees half of it."""
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=target.parent))
+    try:
+        _extract(archive, folder)
+        folder.rename(target)
+    except OSError:
+        if not target.exists():  # else another process was faster, with the same content
+            raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _extract(archive: bytes, folder: Path) -> None:
+    """Unpack into ``folder``; programs stay executable, and everybody may read, as in ``/var/task``."""
     with zipfile.ZipFile(io.BytesIO(archive)) as files:
         files.extractall(folder)
         for entry in files.infolist():
@@ -244,9 +255,3 @@ def _unpack(archive: bytes, target: Path) -> None:
             if mode and not entry.is_dir():
                 (folder / entry.filename).chmod(mode | 0o444)
     folder.chmod(0o755)
-    try:
-        os.rename(folder, target)  # noqa: PTH104  # Path.rename may replace, this must not
-    except OSError:
-        shutil.rmtree(folder)
-        if not target.exists():
-            raise

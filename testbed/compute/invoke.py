@@ -6,17 +6,24 @@ import json
 import resource
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from testbed.chaos.call import AwsError
 from testbed.compute import async_queue, refusals
 from testbed.compute.async_queue import AsyncQueue, RetryRules
 from testbed.compute.aws import AwsCaller, AwsCallError
 from testbed.compute.environment import Event, Kind, Settings
-from testbed.compute.functions import Function, Functions, NotActiveError, Reference, parse_reference
+from testbed.compute.functions import (
+    Function,
+    Functions,
+    NotActiveError,
+    Reference,
+    check_supported,
+    parse_reference,
+)
 from testbed.compute.logs import TAIL_BYTES, LogFolder, billed_milliseconds, end_lines, start_line
 from testbed.compute.pool import INIT_SECONDS, Pool, Start
 from testbed.compute.processes import Exit, Processes
@@ -124,7 +131,8 @@ class Compute:
     Args:
         aws: Reads functions from the emulator.
         journal: Takes a ``"lambda"`` hop for every invoke, and an ``"async"`` one for every event that is given up.
-        folder: For logs, unpacked code and the environments' ``/tmp``.
+        folder: For unpacked code and the environments' ``/tmp``.
+        logs: For function logs; None keeps them in ``folder``.
         gateway_url: Endpoint for every AWS call of the functions.
         run: Token of the run, in the environment of every process.
         options: Limits and waits.
@@ -137,6 +145,7 @@ class Compute:
         journal: Journal,
         *,
         folder: Path,
+        logs: Path | None = None,
         gateway_url: str,
         run: str,
         options: Options | None = None,
@@ -150,10 +159,10 @@ class Compute:
         self._functions = Functions(aws, folder / "code")
         self._concurrency = Concurrency(self._options.limits)
         self._reservations = asyncio.Lock()
-        self._logs = LogFolder(folder / "logs")
+        self._logs = LogFolder(logs or folder / "logs")
         self._events = AsyncQueue(self._options.retries)
         self._api = RuntimeApi()
-        self._processes = Processes(folder / "fork-server.log", self._died)
+        self._processes = Processes(folder / "fork-server.log", run, self._died)
         settings = Settings(
             gateway_url=gateway_url,
             run=run,
@@ -206,6 +215,10 @@ class Compute:
         """Function ``name`` was created, changed or deleted, code, configuration or reserved concurrency."""
         self._functions.invalidate(name)
         self._pool.retire(name)
+
+    def check_supported(self, configuration: Mapping[str, Any]) -> None:
+        """Say at once that a function cannot run here; raises UsageError, see `testbed.compute.functions`."""
+        check_supported(configuration)
 
     def stats(self) -> Stats:
         """What was done, and what is going on."""
@@ -363,7 +376,7 @@ class Compute:
             request.request_id,
             request.payload,
             self._arn(request.reference),
-            round((time.time() + left) * 1000),
+            int((time.time() + left) * 1000),
             request.trace,
             request.client_context,
         )

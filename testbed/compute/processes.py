@@ -42,11 +42,13 @@ class Processes:
 
     Args:
         log: File that takes what the fork server itself writes.
+        run: Token of the run: ``TESTBED_RUN`` in the environment that the kernel shows of every process.
         on_death: Told when the fork server ends without having been stopped; all environments are gone then.
     """
 
-    def __init__(self, log: Path, on_death: Callable[[EngineDiedError], None]) -> None:
+    def __init__(self, log: Path, run: str, on_death: Callable[[EngineDiedError], None]) -> None:
         self._log = log
+        self._run = run
         self._on_death = on_death
         self._server: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -60,7 +62,12 @@ class Processes:
         command = [sys.executable, "-P", "-X", "utf8", forkserver.__file__, str(theirs.fileno())]
         with theirs, self._log.open("ab") as log:
             self._server = subprocess.Popen(
-                command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command,
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "TESTBED_RUN": self._run},
             )
         ours.settimeout(0)
         self._control = ours

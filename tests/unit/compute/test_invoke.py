@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from deployed import Emulator, Journal, StartCompute, until
 
 from testbed.compute.invoke import Compute
 from testbed.compute.result import InvokeResult
@@ -37,7 +38,9 @@ def log_of(tmp_path: Path, function: str = "orders") -> str:
     return (tmp_path / "plane0" / "logs" / f"{function}.log").read_text()
 
 
-async def test_the_handler_gets_event_and_context_and_its_answer_comes_back(emulator, compute):
+async def test_the_handler_gets_event_and_context_and_its_answer_comes_back(
+    emulator: Emulator, compute: Compute
+) -> None:
     """A function sees the payload, its own settings and its trace; what it returns is the payload of the answer."""
     emulator.deploy(
         "orders",
@@ -65,7 +68,7 @@ def handler(event, context):
     assert answer["cwd"] == answer["root"]
 
 
-async def test_a_function_sees_only_what_lambda_gives_it(emulator, compute, monkeypatch):
+async def test_a_function_sees_only_what_lambda_gives_it(emulator: Emulator, compute: Compute) -> None:
     """Variables, arguments and modules of the testbed's own process do not reach the handler."""
     emulator.deploy(
         "orders",
@@ -84,7 +87,7 @@ def handler(event, context):
     assert str(Path(__file__).parents[3]) not in answer["path"]
 
 
-async def test_a_handler_error_keeps_the_environment(emulator, compute):
+async def test_a_handler_error_keeps_the_environment(emulator: Emulator, compute: Compute) -> None:
     """After an exception the same process serves the next invoke: its counter goes on."""
     emulator.deploy("orders", COUNTER)
     first = body(await invoke(compute))
@@ -97,7 +100,9 @@ async def test_a_handler_error_keeps_the_environment(emulator, compute):
     assert body(await invoke(compute)) == {"calls": 3, "pid": first["pid"]}
 
 
-async def test_a_timeout_kills_the_process_and_replaces_the_environment(emulator, compute, tmp_path):
+async def test_a_timeout_kills_the_process_and_replaces_the_environment(
+    emulator: Emulator, compute: Compute, tmp_path: Path
+) -> None:
     """A function over its timeout is dead when the answer arrives, with what it had started."""
     emulator.deploy(
         "orders",
@@ -131,7 +136,7 @@ def is_running(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
-async def test_a_crash_is_a_function_error_and_replaces_the_environment(emulator, compute):
+async def test_a_crash_is_a_function_error_and_replaces_the_environment(emulator: Emulator, compute: Compute) -> None:
     """Whatever ends the process is answered as Runtime.ExitError, and the next invoke works."""
     emulator.deploy(
         "orders",
@@ -163,8 +168,8 @@ def handler(event, context):
         assert body(await invoke(compute)) == "fine"
 
 
-async def test_an_environment_that_is_killed_while_idle_is_not_used_again(emulator, compute):
-    """kill -9 of an idle environment goes unnoticed by the next caller."""
+async def test_an_environment_that_is_killed_while_idle_is_not_used_again(emulator: Emulator, compute: Compute) -> None:
+    """Kill -9 of an idle environment goes unnoticed by the next caller."""
     emulator.deploy("orders", COUNTER)
     pid = body(await invoke(compute))["pid"]
     ended = asyncio.Event()
@@ -176,18 +181,17 @@ async def test_an_environment_that_is_killed_while_idle_is_not_used_again(emulat
     assert body(again)["calls"] == 1
 
 
-async def test_an_environment_that_is_killed_while_busy_is_a_crash(emulator, compute):
-    """kill -9 in the middle of an invoke is answered at once, not after the timeout."""
+async def test_an_environment_that_is_killed_while_busy_is_a_crash(emulator: Emulator, compute: Compute) -> None:
+    """Kill -9 in the middle of an invoke is answered at once, not after the timeout."""
     emulator.deploy("orders", "import time\ndef handler(event, context):\n    time.sleep(event.get('seconds', 0))")
     await invoke(compute)
     running = asyncio.create_task(invoke(compute, {"seconds": 1000}))
-    while not compute.stats().concurrency:
-        await asyncio.sleep(0)
+    await until(lambda: compute.stats().concurrency)
     os.kill(next(iter(compute._processes.pids.values())), signal.SIGKILL)
     assert (await running).cause == "crash"
 
 
-async def test_a_handler_that_cannot_be_loaded_is_an_init_error(emulator, compute):
+async def test_a_handler_that_cannot_be_loaded_is_an_init_error(emulator: Emulator, compute: Compute) -> None:
     """The runtime's own error documents come back, and a mended function works."""
     broken = {
         "import no_such_library": "Runtime.ImportModuleError",
@@ -207,7 +211,9 @@ async def test_a_handler_that_cannot_be_loaded_is_an_init_error(emulator, comput
     assert body(await invoke(compute))["calls"] == 1
 
 
-async def test_an_init_that_takes_too_long_is_done_again_on_the_time_of_the_invoke(emulator, start_compute):
+async def test_an_init_that_takes_too_long_is_done_again_on_the_time_of_the_invoke(
+    emulator: Emulator, start_compute: StartCompute
+) -> None:
     """Ten seconds of initialisation, here a quarter: the second try counts as duration, up to the timeout."""
     compute = await start_compute(init_seconds=0.25)
     emulator.deploy("orders", "import time\ntime.sleep(0.5)\ndef handler(event, context): return 'late'", Timeout=5)
@@ -220,7 +226,9 @@ async def test_an_init_that_takes_too_long_is_done_again_on_the_time_of_the_invo
     assert (await invoke(compute)).cause == "timeout"
 
 
-async def test_everything_printed_is_in_the_log_before_the_invoke_resolves(emulator, compute, tmp_path):
+async def test_everything_printed_is_in_the_log_before_the_invoke_resolves(
+    emulator: Emulator, compute: Compute, tmp_path: Path
+) -> None:
     """A thousand lines, standard error included, stand between START and END when the caller gets the answer."""
     emulator.deploy(
         "orders",
@@ -243,7 +251,7 @@ def handler(event, context):
     assert len(re.findall(r"REPORT RequestId: \S+\tDuration: [\d.]+ ms\tBilled Duration: \d+ ms\t", log)) == 5
 
 
-async def test_a_library_in_the_package_wins_over_the_preloaded_one(emulator, compute):
+async def test_a_library_in_the_package_wins_over_the_preloaded_one(emulator: Emulator, compute: Compute) -> None:
     """As on AWS, what the zip brings is what is imported, whatever the runtime has at hand."""
     emulator.deploy(
         "orders",
@@ -255,7 +263,9 @@ async def test_a_library_in_the_package_wins_over_the_preloaded_one(emulator, co
     assert body(await invoke(compute, function="plain")) != "mine"
 
 
-async def test_concurrent_invokes_never_share_an_environment(emulator, compute, journal):
+async def test_concurrent_invokes_never_share_an_environment(
+    emulator: Emulator, compute: Compute, journal: Journal
+) -> None:
     """A hundred at once run in a hundred processes; one after the other, they share the one used last."""
     emulator.deploy(
         "orders",
@@ -273,7 +283,9 @@ async def test_concurrent_invokes_never_share_an_environment(emulator, compute, 
     assert sum(hop["cold"] for hop in journal.hops) == 100
 
 
-async def test_reserved_concurrency_throttles_with_its_reason(emulator, compute, journal):
+async def test_reserved_concurrency_throttles_with_its_reason(
+    emulator: Emulator, compute: Compute, journal: Journal
+) -> None:
     """The invoke over the reservation is refused with 429; the one that runs is not disturbed."""
     emulator.deploy("orders", "import time\ndef handler(event, context): time.sleep(0.5)")
     emulator.reserved["orders"] = 1
@@ -288,7 +300,7 @@ async def test_reserved_concurrency_throttles_with_its_reason(emulator, compute,
     assert compute.stats().throttles == 1
 
 
-async def test_a_changed_reservation_counts_from_its_announcement(emulator, compute):
+async def test_a_changed_reservation_counts_from_its_announcement(emulator: Emulator, compute: Compute) -> None:
     """PutFunctionConcurrency of one function takes from the pool of the others, whether it ever ran or not."""
     emulator.deploy("orders", COUNTER)
     emulator.deploy("greedy", COUNTER)
@@ -303,7 +315,7 @@ async def test_a_changed_reservation_counts_from_its_announcement(emulator, comp
     assert (await invoke(compute)).status == 200
 
 
-async def test_configuration_is_read_once_until_it_changes(emulator, compute):
+async def test_configuration_is_read_once_until_it_changes(emulator: Emulator, compute: Compute) -> None:
     """Twenty first invokes at once read the function once; after a change old environments serve no more."""
     emulator.deploy("orders", COUNTER)
     await asyncio.gather(*(invoke(compute) for _ in range(20)))
@@ -314,12 +326,13 @@ async def test_configuration_is_read_once_until_it_changes(emulator, compute):
     assert body(await invoke(compute)) == "new"
 
 
-async def test_an_invoke_that_runs_during_a_change_ends_undisturbed_and_its_environment_after_it(emulator, compute):
+async def test_an_invoke_that_runs_during_a_change_ends_undisturbed_and_its_environment_after_it(
+    emulator: Emulator, compute: Compute
+) -> None:
     """A busy environment of the old code answers, and is never used again."""
     emulator.deploy("orders", "import time\ndef handler(event, context):\n    time.sleep(0.3)\n    return 'old'")
     running = asyncio.create_task(invoke(compute))
-    while not compute._pool._all:
-        await asyncio.sleep(0)
+    await until(lambda: compute._pool._all)
     emulator.deploy("orders", "def handler(event, context): return 'new'")
     compute.invalidate("orders")
     assert body(await running) == "old"
@@ -329,18 +342,16 @@ async def test_an_invoke_that_runs_during_a_change_ends_undisturbed_and_its_envi
     }
 
 
-async def test_a_function_that_does_not_exist_is_not_found(compute):
+async def test_a_function_that_does_not_exist_is_not_found(compute: Compute) -> None:
     """404 with AWS's text, and nothing is cached."""
     result = await invoke(compute, function="nobody:live")
     assert result.status == 404
     assert result.error
     assert result.error.code == "ResourceNotFoundException"
-    assert result.error.message == (
-        "Function not found: arn:aws:lambda:us-east-1:000000000000:function:nobody:live"
-    )
+    assert result.error.message == ("Function not found: arn:aws:lambda:us-east-1:000000000000:function:nobody:live")
 
 
-async def test_refusals_before_the_function_have_awss_codes(emulator, compute):
+async def test_refusals_before_the_function_have_awss_codes(emulator: Emulator, compute: Compute) -> None:
     """Too large, not JSON, not active, a runtime that is not Python: each its own error, none reaches a process."""
     emulator.deploy("orders", COUNTER)
     emulator.deploy("java", COUNTER, Runtime="java21")
@@ -365,7 +376,9 @@ async def test_refusals_before_the_function_have_awss_codes(emulator, compute):
     assert (await invoke(compute, function="young")).status == 200
 
 
-async def test_a_response_over_six_megabytes_is_a_function_error_that_keeps_the_environment(emulator, compute):
+async def test_a_response_over_six_megabytes_is_a_function_error_that_keeps_the_environment(
+    emulator: Emulator, compute: Compute
+) -> None:
     """The size is refused, the process is not to blame."""
     emulator.deploy(
         "orders", "import os\ndef handler(event, context): return 'x' * event.get('size', 0) or os.getpid()"
@@ -377,22 +390,22 @@ async def test_a_response_over_six_megabytes_is_a_function_error_that_keeps_the_
     assert body(await invoke(compute)) == pid
 
 
-async def test_a_caller_that_goes_away_does_not_stop_the_function(emulator, compute, journal, tmp_path):
+async def test_a_caller_that_goes_away_does_not_stop_the_function(
+    emulator: Emulator, compute: Compute, journal: Journal, tmp_path: Path
+) -> None:
     """As on AWS, the invoke runs to its end and its environment is free again."""
     emulator.deploy("orders", "import time\ndef handler(event, context):\n    time.sleep(0.3)\n    print('finished')")
     running = asyncio.create_task(invoke(compute))
-    while not compute.stats().concurrency:
-        await asyncio.sleep(0)
+    await until(lambda: compute.stats().concurrency)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert running.cancelled()
-    while compute.stats().concurrency:
-        await asyncio.sleep(0.01)
+    await until(lambda: not compute.stats().concurrency)
     assert "finished" in log_of(tmp_path)
     assert [hop["cause"] for hop in journal.hops] == [None]
 
 
-async def test_a_dry_run_checks_and_runs_nothing(emulator, compute):
+async def test_a_dry_run_checks_and_runs_nothing(emulator: Emulator, compute: Compute) -> None:
     """DryRun answers 204."""
     emulator.deploy("orders", COUNTER)
     result = await invoke(compute, invocation_type="DryRun")
@@ -400,14 +413,13 @@ async def test_a_dry_run_checks_and_runs_nothing(emulator, compute):
     assert compute.stats().invokes == 0
 
 
-async def test_reset_ends_every_environment_and_starts_the_counts_again(emulator, compute):
+async def test_reset_ends_every_environment_and_starts_the_counts_again(emulator: Emulator, compute: Compute) -> None:
     """Between two architectures nothing of the first one is left, idle or busy."""
     emulator.deploy("orders", COUNTER)
     emulator.deploy("slow", "import time\ndef handler(event, context): time.sleep(1000)", Timeout=900)
     pid = body(await invoke(compute))["pid"]
     running = asyncio.create_task(invoke(compute, function="slow"))
-    while len(compute._processes.pids) < 2:
-        await asyncio.sleep(0.01)
+    await until(lambda: len(compute._processes.pids) >= 2)
     pids = [pid, *compute._processes.pids.values()]
     await compute.reset()
     assert (await running).function_error == "Unhandled"
@@ -417,11 +429,10 @@ async def test_reset_ends_every_environment_and_starts_the_counts_again(emulator
     assert body(await invoke(compute))["calls"] == 1
 
 
-async def test_idle_environments_end_after_their_lifetime(emulator, start_compute):
+async def test_idle_environments_end_after_their_lifetime(emulator: Emulator, start_compute: StartCompute) -> None:
     """An environment that nobody needs goes away by itself."""
     compute = await start_compute(idle_seconds=0.05)
     emulator.deploy("orders", COUNTER)
     await invoke(compute)
-    while compute._pool._all:
-        await asyncio.sleep(0.01)
+    await until(lambda: not compute._pool._all)
     assert compute._processes.pids == {}

@@ -1,0 +1,116 @@
+"""Speed of the compute plane alone: cold starts, warm invokes, many environments at once.
+
+Run it with ``python tests/bench/bench_cold_start.py``; it prints one line for each figure and fails none.
+"""
+
+import asyncio
+import importlib.util
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from testbed.compute.functions import Reference
+from testbed.compute.invoke import Compute
+
+ROOT = Path(__file__).resolve().parents[2]
+COLD = "import boto3\nclient = boto3.client('sqs')\ndef handler(event, context): return 1\n"
+WARM = "def handler(event, context): return event\n"
+COLD_STARTS = 40
+INVOKES = 8000
+CALLERS = 16
+ENVIRONMENTS = 100
+
+
+def _deployed() -> Any:
+    spec = importlib.util.spec_from_file_location("deployed", ROOT / "tests/unit/compute/deployed.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+async def _cold_starts(compute: Compute) -> str:
+    """From the request for an environment to its first request for an invoke, one at a time."""
+    times = []
+    function = await compute._functions.get(Reference("cold"))
+    for _ in range(COLD_STARTS):
+        started = time.perf_counter()
+        start = await compute._pool.start(function)
+        times.append((time.perf_counter() - started) * 1000)
+        await start.environment.end()
+    return f"cold start with boto3 client: p50 {statistics.median(times):.1f} ms, max {max(times):.1f} ms"
+
+
+async def _warm_invokes(compute: Compute) -> str:
+    """Invokes per second of a function that returns at once."""
+    await asyncio.gather(*(compute.invoke("warm", b"{}", caller="client") for _ in range(CALLERS)))
+    times: list[float] = []
+
+    async def call() -> None:
+        for _ in range(INVOKES // CALLERS):
+            started = time.perf_counter()
+            result = await compute.invoke("warm", b'{"id": 1}', caller="client")
+            assert result.cause is None
+            times.append((time.perf_counter() - started) * 1000)
+
+    started = time.perf_counter()
+    await asyncio.gather(*(call() for _ in range(CALLERS)))
+    rate = len(times) / (time.perf_counter() - started)
+    times.sort()
+    return (
+        f"invokes, {CALLERS} callers: {rate:.0f}/s, p50 {times[len(times) // 2]:.1f} ms, "
+        f"p99 {times[len(times) * 99 // 100]:.1f} ms"
+    )
+
+
+async def _at_once(compute: Compute) -> str:
+    """Cold starts of many environments at the same time."""
+    started = time.perf_counter()
+    results = await asyncio.gather(*(compute.invoke("cold", b"{}", caller="client") for _ in range(ENVIRONMENTS)))
+    seconds = time.perf_counter() - started
+    failed = sum(result.cause is not None for result in results)
+    pss = [_pss(pid) for pid in compute._processes.pids.values()]
+    return (
+        f"{compute.stats().peak_concurrency['cold']} environments at once: {seconds:.2f} s, {failed} failed, "
+        f"{statistics.median(pss):.1f} MB PSS each"
+    )
+
+
+def _pss(pid: int) -> float:
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+    return int(rollup.split("Pss:")[1].split()[0]) / 1024
+
+
+async def main() -> None:
+    """Print every figure."""
+    deployed = _deployed()
+    with tempfile.TemporaryDirectory() as folder:
+        emulator = deployed.Emulator()
+        started = time.perf_counter()
+        compute = Compute(
+            emulator,
+            deployed.Journal(),
+            folder=Path(folder),
+            gateway_url="http://127.0.0.1:9",
+            run=f"bench-{os.getpid()}",
+        )
+        async with deployed.serving(emulator):
+            await compute.start()
+            emulator.deploy("cold", COLD)
+            emulator.deploy("warm", WARM, MemorySize=1024)
+            await compute.invoke("warm", b"{}", caller="client")
+            sys.stdout.write(f"plane ready after {time.perf_counter() - started:.2f} s\n")
+            for figure in (_cold_starts, _at_once, _warm_invokes):
+                sys.stdout.write(f"{await figure(compute)}\n")
+            await compute.stop()
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

@@ -1,0 +1,23 @@
+"""The lines that Lambda writes around an invoke."""
+
+import pytest
+
+from testbed.compute.logs import billed_milliseconds, end_lines, start_line
+
+
+@pytest.mark.parametrize(
+    ("init", "duration", "billed"), [(0.13361, 0.08, 214), (3.01678, 0.084, 3101), (3.00492, 0.11123, 3117)]
+)
+def test_initialisation_is_billed(init: float, duration: float, billed: int) -> None:
+    """The examples of AWS's documentation."""
+    assert billed_milliseconds(duration, init) == billed
+
+
+def test_a_report_has_awss_fields() -> None:
+    """A cold start reports its initialisation, a failure how it ended."""
+    assert start_line("r-1", "$LATEST") == b"START RequestId: r-1 Version: $LATEST\n"
+    lines = end_lines("r-1", duration=0.0123, init=0.1, memory_mb=128, peak_bytes=40_000_000, failure="Status: timeout")
+    assert lines == (
+        b"END RequestId: r-1\nREPORT RequestId: r-1\tDuration: 12.30 ms\tBilled Duration: 113 ms\tMemory Size: 128 MB\t"
+        b"Max Memory Used: 39 MB\tInit Duration: 100.00 ms\tStatus: timeout\t\n"
+    )
