@@ -100,7 +100,14 @@ def harness(request: pytest.FixtureRequest, postgres_server: Server) -> Iterator
         yield harness
         harness.run(harness.proxy.stop())
         assert harness.proxy.open_sessions == 0
+        assert harness.run(tasks_left()) == set()
         assert broken == []
+
+
+async def tasks_left() -> set[asyncio.Task[Any]]:
+    """What still runs on the loop beside this question."""
+    this = asyncio.current_task()
+    return {task for task in asyncio.all_tasks() if task is not this and task.get_coro().__name__ != "awaited"}
 
 
 @pytest.fixture(autouse=True)
@@ -421,6 +428,20 @@ def test_a_round_trip_on_its_way_is_not_taken_back(harness: Harness) -> None:
     harness.release()
     harness.wait_for_event("close")
     assert rows(harness.server) == 1
+
+
+def test_a_held_session_is_not_read_from(harness: Harness) -> None:
+    """Back-pressure: what the client sends meanwhile waits in its own socket, not in the proxy."""
+    with closing(raw_session(harness)) as client:
+        (session,) = harness.proxy._sessions
+        assert session._client is not None
+        harness.gate, harness.injection = asyncio.Event(), Injection("slow", delay=1)
+        client.sendall(query("SELECT 1"))
+        harness.wait_until(lambda: len(harness.slept) == 1)
+        assert not session._client.is_reading()
+        harness.release()
+        assert b"SELECT 1" in client.recv(4096)
+        assert session._client.is_reading()
 
 
 def test_one_held_session_does_not_hold_another(harness: Harness) -> None:
