@@ -6,9 +6,11 @@ ended and the run's temporary folder is removed. This file is run by its path: i
 that it is up in a moment.
 """
 
+import contextlib
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -16,9 +18,9 @@ from typing import Final
 import psutil
 
 TOKEN_VARIABLE: Final = "TESTBED_RUN"  # noqa: S105  # the name of a variable
-_ROUNDS: Final = 20
+_POLL_SECONDS: Final = 0.02
 _POSTGRES_SECONDS: Final = 1.0
-_KILL_SECONDS: Final = 1.0
+_GIVE_UP_SECONDS: Final = 10.0
 
 
 def processes(token: str) -> Iterator[psutil.Process]:
@@ -37,35 +39,21 @@ def clean(token: str, folder: Path) -> None:
 
     It looks again until nothing is found, as a process may have started another one meanwhile. Postgres gets its
     immediate shutdown (SIGQUIT): its children carry no readable environment, and only an orderly end frees its
-    System V shared memory. All others are killed.
+    System V shared memory. All others are killed, and Postgres too when it does not end.
     """
-    for _ in range(_ROUNDS):
-        found = list(processes(token))
-        if not found:
-            break
-        postgres = [process for process in found if _end(process)]
-        _, stubborn = psutil.wait_procs(postgres, timeout=_POSTGRES_SECONDS)
-        for process in stubborn:
-            _send(process, signal.SIGKILL)
-        psutil.wait_procs(found, timeout=_KILL_SECONDS)
+    began = time.monotonic()
+    while (found := list(processes(token))) and time.monotonic() - began < _GIVE_UP_SECONDS:
+        patient = time.monotonic() - began < _POSTGRES_SECONDS
+        for process in found:
+            _end(process, patient=patient)
+        time.sleep(_POLL_SECONDS)
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _end(process: psutil.Process) -> bool:
-    """Ask Postgres to end, kill anything else; whether it was Postgres."""
-    try:
-        is_postgres = process.name() == "postgres"
-    except psutil.Error:
-        is_postgres = False
-    _send(process, signal.SIGQUIT if is_postgres else signal.SIGKILL)
-    return is_postgres
-
-
-def _send(process: psutil.Process, number: signal.Signals) -> None:
-    try:
-        process.send_signal(number)
-    except psutil.Error:
-        return  # it ended meanwhile
+def _end(process: psutil.Process, *, patient: bool) -> None:
+    with contextlib.suppress(psutil.Error):  # it ended meanwhile
+        orderly = patient and process.name() == "postgres"
+        process.send_signal(signal.SIGQUIT if orderly else signal.SIGKILL)
 
 
 def main(token: str, folder: str) -> None:

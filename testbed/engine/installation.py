@@ -27,7 +27,7 @@ from uuid import uuid4
 from testbed.errors import HarnessError
 
 LOCKS: Final = Path(__file__).parent / "locks"
-_NEEDED_BYTES: Final = 800 * 1024 * 1024
+_NEEDED_BYTES: Final = 600 * 1024 * 1024
 _POLL_SECONDS: Final = 0.2
 _NO_NETWORK: Final = re.compile(
     r"dns error|failed to lookup address|name resolution|client error \(Connect\)|Connection refused"
@@ -226,7 +226,8 @@ class _Steps:
         try:
             async for line in process.stdout or asyncio.StreamReader():
                 lines.append(line.decode(errors="replace").rstrip())
-                self.progress(lines[-1])
+                if not line.startswith(b" "):  # uv lists each package, indented
+                    self.progress(lines[-1])
             failed = await process.wait()
         except asyncio.CancelledError:
             process.kill()
@@ -242,8 +243,8 @@ async def _install_with_uv(run: _Steps, installation: Installation) -> str | Non
     )
     if output is not None:
         return output
-    install = [*uv, "pip", "install", "--require-hashes", "--compile-bytecode"]
-    return await run.step([*install, "--python", run.folder / "bin" / "python", "-r", installation.lock])
+    install = [*uv, "pip", "install", "--require-hashes", "--python", str(run.folder / "bin" / "python")]
+    return await run.step([*install, "-r", installation.lock])
 
 
 async def _install_with_pip(run: _Steps, installation: Installation) -> str | None:
@@ -251,7 +252,7 @@ async def _install_with_pip(run: _Steps, installation: Installation) -> str | No
     output = await run.step([installation.python, "-m", "venv", run.folder])
     if output is not None:
         return output
-    pip = [run.folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    pip = [str(run.folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     return await run.step([*pip, "--require-hashes", "-r", installation.lock])
 
 

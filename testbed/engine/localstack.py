@@ -74,7 +74,6 @@ def _environment(space: RunSpace, installation: Installation, plane: Plane, port
         "HOME": str(home),
         "LANG": "C.UTF-8",
         "PYTHONPATH": str(PLUGIN_FOLDER),
-        "PYTHONDONTWRITEBYTECODE": "1",  # it was compiled at installation; the plugin's folder is not ours to write
         "TESTBED_PLANE": plane.url,
         "TESTBED_TOKEN": plane.token,
         "GATEWAY_LISTEN": f"{LOOPBACK}:{port}",
@@ -87,6 +86,7 @@ def _environment(space: RunSpace, installation: Installation, plane: Plane, port
         "DISABLE_EVENTS": "1",
         "EAGER_SERVICE_LOADING": "0",
         "SQS_DISABLE_CLOUDWATCH_METRICS": "1",  # a metric for each send is the largest cost of SQS
+        "SQS_ENDPOINT_STRATEGY": "off",  # queue URLs as AWS writes them, without a host name that needs DNS
         "LAMBDA_RUNTIME_EXECUTOR": "testbed",
         "PROVIDER_OVERRIDE_DYNAMODB": "moto",
         "PROVIDER_OVERRIDE_DYNAMODBSTREAMS": "moto",

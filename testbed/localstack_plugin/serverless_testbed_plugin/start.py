@@ -1,6 +1,5 @@
 """What LocalStack calls while it starts."""
 
-import logging
 import sys
 import threading
 from typing import Any, Final
@@ -8,10 +7,10 @@ from typing import Any, Final
 from localstack.constants import VERSION
 from localstack.runtime import hooks
 
-LOG: Final = logging.getLogger(__name__)
 HEALTH_PATH: Final = "/_testbed/plugin/health"
 _WARMED: Final = ("lambda", "s3", "sqs", "apigateway", "kinesis", "iam")
 _warm = threading.Event()
+_failures: list[str] = []
 
 
 @hooks.on_infra_start()  # type: ignore[untyped-decorator]  # LocalStack ships no types
@@ -34,7 +33,12 @@ def install() -> None:
 
 def _health(_request: Any) -> dict[str, Any]:
     python = ".".join(map(str, sys.version_info[:3]))
-    return {"localstack": VERSION, "python": python, "warm": _warm.is_set()}
+    return {
+        "localstack": VERSION,
+        "python": python,
+        "warm": _warm.is_set(),
+        "error": _failures[0] if _failures else None,
+    }
 
 
 def _warm_up() -> None:
@@ -46,7 +50,7 @@ def _warm_up() -> None:
         _ = get_service_catalog().operations_index
         for service in _WARMED:
             SERVICE_PLUGINS.require(service)
-    except Exception:
-        LOG.exception("the services of LocalStack could not be loaded")
+    except Exception as error:
+        _failures.append(repr(error))  # whoever waits for the health route learns it there
         raise
     _warm.set()
