@@ -168,6 +168,25 @@ def handler(event, context):
         assert body(await invoke(compute)) == "fine"
 
 
+async def test_what_a_crashed_handler_has_started_ends_with_it(
+    emulator: Emulator, compute: Compute, tmp_path: Path
+) -> None:
+    """A child process does not outlive its environment, however that ends."""
+    emulator.deploy(
+        "orders",
+        """
+import os, subprocess
+def handler(event, context):
+    print("child", subprocess.Popen(["sleep", "1000"]).pid)
+    os._exit(1)
+""",
+    )
+    assert (await invoke(compute)).cause == "crash"
+    printed = re.search(r"child (\d+)", log_of(tmp_path))
+    assert printed
+    assert not is_running(int(printed[1]))
+
+
 async def test_an_environment_that_is_killed_while_idle_is_not_used_again(emulator: Emulator, compute: Compute) -> None:
     """Kill -9 of an idle environment goes unnoticed by the next caller."""
     emulator.deploy("orders", COUNTER)
