@@ -35,7 +35,7 @@ def wrong_type(body: Order) -> bytes:
 
 
 def database_refuses(body: Order) -> bytes:
-    """Well-formed and of the right types, but with a value that no column takes.
+    """Well-formed and of the right types, but with a value that no integer or text column takes.
 
     A handler that checks fields and types lets it through, and Postgres (documentation, chapter Data Types) refuses
     it: a whole number beyond ``bigint`` (SQLSTATE 22003), or, in an order without whole numbers, a text with U+0000,

@@ -42,7 +42,17 @@ def postgres(max_connections: int) -> Iterator[Server]:
     as_user = _unprivileged(folder)
     try:
         data = str(folder / "data")
-        initdb = [str(BINARIES / "initdb"), "-D", data, "-U", "postgres", "--auth=trust", "--no-sync", "--no-locale"]
+        initdb = [
+            str(BINARIES / "initdb"),
+            "-D",
+            data,
+            "-U",
+            "postgres",
+            "--auth=trust",
+            "--no-sync",
+            "--no-locale",
+            "--encoding=UTF8",
+        ]
         subprocess.run(initdb, check=True, capture_output=True, user=as_user, cwd=folder)
         port = _free_port()
         settings = {"max_connections": max_connections, "listen_addresses": "127.0.0.1", "port": port, "fsync": "off"}
