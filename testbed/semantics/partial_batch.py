@@ -73,8 +73,8 @@ def _interpret_failures(failures: list[Any], ids: frozenset[str]) -> Outcome:
     named = set()
     for failure in failures:
         identifier = failure.get("itemIdentifier") if isinstance(failure, dict) else None
-        if not isinstance(identifier, str) or not identifier:
-            return WholeBatchFailed("a batch item failure has no itemIdentifier, or an empty one")
+        if not isinstance(identifier, str):
+            return WholeBatchFailed("a batch item failure has no itemIdentifier, or one that is no text")
         if identifier not in ids:
             return WholeBatchFailed(f"itemIdentifier {identifier!r} is not in the batch")
         named.add(identifier)

@@ -226,6 +226,8 @@ async def test_a_batch_stays_below_six_megabytes() -> None:
     await world.map_queue("q")
     await world.until(lambda: not queue.messages)
     assert sorted(len(i.bodies) for i in world.invoker.invocations) == [4, 6]
+    records = [record for i in world.invoker.invocations for record in i.event["Records"]]
+    assert {record["attributes"]["ApproximateReceiveCount"] for record in records} == {"1"}
     await world.fleet.stop()
 
 
