@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from poller_fakes import Queue, World, failures, now, raised, returned, throttled, virtual_time
 
+from testbed.chaos.call import AwsError
+from testbed.compute.result import InvokeResult
+
 PARTIAL = {"FunctionResponseTypes": ["ReportBatchItemFailures"]}
 
 
@@ -127,6 +130,22 @@ async def test_a_throttled_batch_is_held_and_tried_again() -> None:
     assert receives == {"1"}
     assert len({i.identity for i in world.invoker.invocations}) == 1
     assert len(world.events("throttled")) == 3
+    await world.fleet.stop()
+
+
+@pytest.mark.parametrize(("status", "invokes", "receives"), [(500, 2, "1"), (404, 2, "2")])
+@virtual_time
+async def test_a_refused_invoke_deletes_nothing(status: int, invokes: int, receives: str) -> None:
+    """A service error is held like a throttle; any other refusal sends the batch back to the queue."""
+    refused = InvokeResult(status, b"", None, AwsError("SomeException", status, ""), None)
+    world = World(lambda number, _event: refused if number == 1 else returned())
+    queue = world.aws.queue("q", visibility_timeout=5)
+    queue.send("a")
+    await world.map_queue("q")
+    await world.until(lambda: not queue.messages)
+    assert len(world.invoker.invocations) == invokes
+    (record,) = world.invoker.invocations[-1].event["Records"]
+    assert record["attributes"]["ApproximateReceiveCount"] == receives
     await world.fleet.stop()
 
 
@@ -301,7 +320,7 @@ async def test_a_disabled_mapping_reads_nothing_until_it_is_enabled() -> None:
     await world.map_queue("q", State="Disabled")
     queue.send("a")
     await asyncio.sleep(60)
-    assert not world.invoker.invocations
+    assert world.aws.calls == []
     await world.update(State="Enabled")
     await world.until(lambda: not queue.messages, within=1)
     await world.update(State="Disabled")
