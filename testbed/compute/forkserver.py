@@ -1,13 +1,15 @@
 """The fork server: starts execution environments in milliseconds, from one interpreter with their libraries loaded.
 
-It runs as a file, ``python -P forkserver.py CONTROL_FD``, and imports nothing of the testbed, so that neither memory
-nor ``sys.modules`` of a function holds anything of it. It stays single-threaded, since only then is forking safe.
+It runs as a file, ``python -P forkserver.py CONTROL_FD PYCACHE``, and imports nothing of the testbed, so that neither
+memory nor ``sys.modules`` of a function holds anything of it. It stays single-threaded, since only then is forking
+safe.
 
 It talks with the plane over a SOCK_SEQPACKET socket, one JSON document per packet:
 
 * ``{"op": "spawn", "id", "environ", "task_root"}`` with the write end of the log pipe as ancillary data,
 * ``{"op": "kill", "id"}``,
-* back: ``{"op": "spawned", "id", "pid"}`` and ``{"op": "exited", "id", "status", "peak_kb"}``, status as of waitpid(2).
+* back: ``{"op": "ready"}`` once, ``{"op": "spawned", "id", "pid"}`` and ``{"op": "exited", "id", "status", "peak_kb"}``,
+  status as of waitpid(2).
 
 Only this process waits for environments, and only it kills them: a process id cannot be reused before it is waited for,
 so no other process is ever hit. When the control socket ends, it kills them all and ends.
@@ -135,10 +137,16 @@ def top_level_names(folder: str) -> set[str]:
 
 
 class ForkServer:
-    """Environments by id, and the loop that starts, kills and waits for them."""
+    """Environments by id, and the loop that starts, kills and waits for them.
 
-    def __init__(self, control: socket.socket) -> None:
+    Args:
+        control: The socket to the plane.
+        pycache: Folder for compiled code.
+    """
+
+    def __init__(self, control: socket.socket, pycache: str) -> None:
         self._control = control
+        self._pycache = pycache
         self._pid = os.getpid()
         self._pids: dict[str, int] = {}
         self._ids: dict[int, str] = {}
@@ -162,6 +170,7 @@ class ForkServer:
         with selectors.DefaultSelector() as selector:
             selector.register(self._control, selectors.EVENT_READ)
             selector.register(reader, selectors.EVENT_READ)
+            self._send({"op": "ready"})
             try:
                 while self._turn(selector, reader):
                     pass
@@ -220,6 +229,9 @@ class ForkServer:
             # The package brings a library that is loaded here already: only a new interpreter is free of it.
             arguments = [sys.executable, "-P", "-X", "utf8", __file__, _FRESH, task_root]
             os.execve(sys.executable, arguments, environ)  # noqa: S606  # no shell is wanted
+        # What one environment has compiled, the next ones load, and nothing is written beside anybody's code.
+        sys.pycache_prefix = self._pycache
+        sys.dont_write_bytecode = False
         run_handler(environ, task_root)
 
     def _kill(self, pid: int) -> None:
@@ -256,7 +268,7 @@ def main(arguments: list[str]) -> None:
         run_handler(dict(os.environ), arguments[1])
     with socket.socket(fileno=int(arguments[0])) as control:
         control.set_inheritable(False)
-        ForkServer(control).serve()
+        ForkServer(control, arguments[1]).serve()
 
 
 if __name__ == "__main__":

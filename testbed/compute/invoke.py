@@ -183,11 +183,15 @@ class Compute:
         self._throttles = 0
 
     async def start(self) -> None:
-        """Start the fork server and the Runtime API."""
+        """Start the fork server and the Runtime API.
+
+        Raises:
+            EngineDiedError: The fork server ended before it was ready.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
         _allow_many_files()
         await self._api.start()
-        self._processes.start()
+        await self._processes.start()
         self._sweeper = asyncio.create_task(self._sweep())
 
     async def stop(self) -> None:

@@ -41,9 +41,9 @@ class Processes:
     """Environments as processes, by id.
 
     Args:
-        log: File that takes what the fork server itself writes.
+        log: File that takes what the fork server itself writes; compiled code goes into a folder beside it.
         run: Token of the run: ``TESTBED_RUN`` in the environment that the kernel shows of every process.
-        on_death: Told when the fork server ends without having been stopped; all environments are gone then.
+        on_death: Told when the fork server ends later without having been stopped; all environments are gone then.
     """
 
     def __init__(self, log: Path, run: str, on_death: Callable[[EngineDiedError], None]) -> None:
@@ -52,14 +52,26 @@ class Processes:
         self._on_death = on_death
         self._server: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
+        self._ready: asyncio.Future[None] | None = None
         self._outbox: deque[tuple[bytes, int | None]] = deque()
         self._on_exit: dict[str, Callable[[Exit], None]] = {}
         self.pids: dict[str, int] = {}
 
-    def start(self) -> None:
-        """Start the fork server; requests may follow at once, it answers when it has loaded its libraries."""
+    async def start(self) -> None:
+        """Start the fork server, and wait until it has loaded its libraries.
+
+        Raises:
+            EngineDiedError: It ended before that.
+        """
+        self._ready = asyncio.get_running_loop().create_future()
+        self._control = self._launch()
+        asyncio.get_running_loop().add_reader(self._control, self._receive)
+        await self._ready
+
+    def _launch(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-P", "-X", "utf8", forkserver.__file__, str(theirs.fileno())]
+        pycache = str(self._log.parent / "pycache")
+        command = [sys.executable, "-P", "-X", "utf8", forkserver.__file__, str(theirs.fileno()), pycache]
         with theirs, self._log.open("ab") as log:
             self._server = subprocess.Popen(
                 command,
@@ -70,8 +82,7 @@ class Processes:
                 env={**os.environ, "TESTBED_RUN": self._run},
             )
         ours.settimeout(0)
-        self._control = ours
-        asyncio.get_running_loop().add_reader(ours, self._receive)
+        return ours
 
     def spawn(
         self, ident: str, environ: dict[str, str], task_root: Path, log: int, on_exit: Callable[[Exit], None]
@@ -153,12 +164,14 @@ class Processes:
             self._handle(json.loads(packet))
 
     def _handle(self, message: dict[str, Any]) -> None:
-        ident = message["id"]
-        if message["op"] == "spawned":
-            self.pids[ident] = message["pid"]
-            return
-        self.pids.pop(ident, None)
-        self._on_exit.pop(ident)(Exit(message["status"], message["peak_kb"] * 1024))
+        match message["op"]:
+            case "ready" if self._ready is not None and not self._ready.done():
+                self._ready.set_result(None)
+            case "spawned":
+                self.pids[message["id"]] = message["pid"]
+            case "exited":
+                self.pids.pop(message["id"], None)
+                self._on_exit.pop(message["id"])(Exit(message["status"], message["peak_kb"] * 1024))
 
     def _died(self) -> None:
         server, self._server = self._server, None
@@ -168,7 +181,11 @@ class Processes:
         server.kill()
         how = f"ended with status {server.wait()}"
         tail = self._log.read_text(errors="replace")[-2000:]
-        self._on_death(EngineDiedError("The fork server of the Lambda plane", how, tail))
+        error = EngineDiedError("The fork server of the Lambda plane", how, tail)
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_exception(error)
+        else:
+            self._on_death(error)
 
     def _close(self) -> None:
         """Leave the socket, which ends the fork server, and every environment with it."""

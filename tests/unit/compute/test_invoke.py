@@ -126,7 +126,7 @@ def handler(event, context):
     assert printed
     assert int(printed[1]) == pid
     assert not psutil.pid_exists(pid)
-    assert not is_running(int(printed[2]))
+    await until(lambda: not is_running(int(printed[2])))
     assert "Status: timeout" in log_of(tmp_path)
     assert body(await invoke(compute)) != pid
 
@@ -184,7 +184,7 @@ def handler(event, context):
     assert (await invoke(compute)).cause == "crash"
     printed = re.search(r"child (\d+)", log_of(tmp_path))
     assert printed
-    assert not is_running(int(printed[1]))
+    await until(lambda: not is_running(int(printed[1])))
 
 
 async def test_an_environment_that_is_killed_while_idle_is_not_used_again(emulator: Emulator, compute: Compute) -> None:
@@ -442,7 +442,7 @@ async def test_reset_ends_every_environment_and_starts_the_counts_again(emulator
     pids = [pid, *compute._processes.pids.values()]
     await compute.reset()
     assert (await running).function_error == "Unhandled"
-    assert not any(is_running(each) for each in pids)
+    await until(lambda: not any(is_running(each) for each in pids))
     assert compute.stats().cold_starts == {}
     assert compute.stats().peak_account_concurrency == 0
     assert body(await invoke(compute))["calls"] == 1

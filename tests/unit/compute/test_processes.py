@@ -14,6 +14,7 @@ import pytest
 from deployed import Emulator, StartCompute, until
 
 from testbed.compute.invoke import Compute
+from testbed.errors import EngineDiedError
 
 CHILD = "import subprocess\nchild = subprocess.Popen(['sleep', '1000'])\ndef handler(event, context): return child.pid"
 SLOW = "import time\ndef handler(event, context): time.sleep(1000)"
@@ -78,13 +79,13 @@ async def test_the_death_of_the_fork_server_is_reported_and_ends_its_environment
 async def test_a_fork_server_that_cannot_start_says_why(
     start_compute: StartCompute, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The report of its death has its last words."""
-    told = asyncio.get_running_loop().create_future()
+    """The start fails, with the last words of the process."""
     broken = tmp_path / "broken.py"
     broken.write_text("raise SystemExit('no libraries here')")
     monkeypatch.setattr("testbed.compute.forkserver.__file__", str(broken))
-    await start_compute(on_death=told.set_result)
-    assert "no libraries here" in (await told).log_tail
+    with pytest.raises(EngineDiedError) as died:
+        await start_compute()
+    assert "no libraries here" in died.value.log_tail
 
 
 PLANE = """
@@ -93,6 +94,7 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from conftest import Emulator, Journal, serving
 from testbed.compute.invoke import Compute
+from testbed.errors import EngineDiedError
 
 async def main():
     emulator = Emulator()
