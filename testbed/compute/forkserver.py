@@ -8,8 +8,8 @@ It talks with the plane over a SOCK_SEQPACKET socket, one JSON document per pack
 
 * ``{"op": "spawn", "id", "environ", "task_root"}`` with the write end of the log pipe as ancillary data,
 * ``{"op": "kill", "id"}``,
-* back: ``{"op": "ready"}`` once, ``{"op": "spawned", "id", "pid"}`` and ``{"op": "exited", "id", "status", "peak_kb"}``,
-  status as of waitpid(2).
+* back: ``{"op": "ready"}`` once, ``{"op": "spawned", "id", "pid"}`` and
+  ``{"op": "exited", "id", "status", "peak_kb"}``, status as of waitpid(2).
 
 Only this process waits for environments, and only it kills them: a process id cannot be reused before it is waited for,
 so no other process is ever hit. When the control socket ends, it kills them all and ends.

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 from testbed.chaos.call import AwsError
 from testbed.compute import async_queue, refusals
+from testbed.compute.answers import answer, report_status
 from testbed.compute.async_queue import AsyncQueue, RetryRules
 from testbed.compute.aws import AwsCaller, AwsCallError
 from testbed.compute.environment import Event, Kind, Settings
@@ -26,7 +27,7 @@ from testbed.compute.functions import (
 )
 from testbed.compute.logs import TAIL_BYTES, LogFolder, billed_milliseconds, end_lines, start_line
 from testbed.compute.pool import INIT_SECONDS, Pool, Start
-from testbed.compute.processes import Exit, Processes
+from testbed.compute.processes import Processes
 from testbed.compute.result import InvokeResult
 from testbed.compute.runtime_api import Invocation, RuntimeApi
 from testbed.errors import EngineDiedError, UsageError
@@ -398,7 +399,7 @@ class Compute:
         """The answer to an invoke whose environment came to ``event``, with its log written."""
         environment = start.environment
         memory = environment.peak_bytes()
-        payload, cause, said = _answer(function, request.request_id, event, memory)
+        payload, cause, said = answer(function, request.request_id, event, memory)
         if cause == function_errors.TIMEOUT:
             duration = function.timeout
         if cause == function_errors.CRASH and not environment.started:
@@ -415,7 +416,7 @@ class Compute:
                     init=start.init,
                     memory_mb=function.memory_mb,
                     peak_bytes=memory,
-                    failure=_status(cause),
+                    failure=report_status(cause),
                 ),
             ]
         )
@@ -469,37 +470,6 @@ def _checked(payload: bytes) -> bytes:
 
 def _refused(error: AwsError, cause: str | None = None) -> InvokeResult:
     return InvokeResult(error.status, b"", None, error, cause or error.code)
-
-
-def _answer(function: Function, request_id: str, event: Event, memory: int) -> tuple[bytes, str | None, bytes]:
-    """Payload, cause of failure, and what the platform adds to the log."""
-    match event.kind:
-        case Kind.RESPONSE if len(event.body) <= function_errors.RESPONSE_BYTES:
-            return event.body, None, b""
-        case Kind.RESPONSE:
-            too_large = function_errors.response_too_large(len(event.body))
-            return too_large, function_errors.FUNCTION_ERROR, too_large + b"\n"
-        case Kind.ERROR:
-            return event.body, function_errors.FUNCTION_ERROR, b""
-        case Kind.TIMEOUT:
-            stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
-            text = f"{stamp} {request_id} {function_errors.timeout_text(function.timeout)}\n\n"
-            return function_errors.timed_out(request_id, function.timeout), function_errors.TIMEOUT, text.encode()
-        case Kind.INIT_ERROR:
-            return event.body, function_errors.INIT_ERROR, b""
-        case _:
-            how = event.exit or Exit(0, 0)
-            reason = function_errors.exit_reason(how.status)
-            error_type = function_errors.exit_error_type(how.status, memory, function.memory_mb * 2**20)
-            text = f"RequestId: {request_id} Error: {reason}\n{error_type}\n"
-            return function_errors.exited(request_id, reason, error_type), function_errors.CRASH, text.encode()
-
-
-def _status(cause: str | None) -> str:
-    """How the report line ends after a failure of the environment."""
-    if function_errors.keeps_environment(cause):
-        return ""
-    return "Status: timeout" if cause == function_errors.TIMEOUT else "Status: error"
 
 
 def _allow_many_files() -> None:

@@ -1,0 +1,39 @@
+"""What an invoke answers, by what became of its environment."""
+
+import time
+
+from testbed.compute.environment import Event, Kind
+from testbed.compute.functions import Function
+from testbed.compute.processes import Exit
+from testbed.semantics import function_errors
+
+
+def answer(function: Function, request_id: str, event: Event, memory: int) -> tuple[bytes, str | None, bytes]:
+    """Payload, cause of failure, and what the platform adds to the log."""
+    match event.kind:
+        case Kind.RESPONSE if len(event.body) <= function_errors.RESPONSE_BYTES:
+            return event.body, None, b""
+        case Kind.RESPONSE:
+            too_large = function_errors.response_too_large(len(event.body))
+            return too_large, function_errors.FUNCTION_ERROR, too_large + b"\n"
+        case Kind.ERROR:
+            return event.body, function_errors.FUNCTION_ERROR, b""
+        case Kind.TIMEOUT:
+            stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
+            text = f"{stamp} {request_id} {function_errors.timeout_text(function.timeout)}\n\n"
+            return function_errors.timed_out(request_id, function.timeout), function_errors.TIMEOUT, text.encode()
+        case Kind.INIT_ERROR:
+            return event.body, function_errors.INIT_ERROR, b""
+        case _:
+            how = event.exit or Exit(0, 0)
+            reason = function_errors.exit_reason(how.status)
+            error_type = function_errors.exit_error_type(how.status, memory, function.memory_mb * 2**20)
+            text = f"RequestId: {request_id} Error: {reason}\n{error_type}\n"
+            return function_errors.exited(request_id, reason, error_type), function_errors.CRASH, text.encode()
+
+
+def report_status(cause: str | None) -> str:
+    """How the report line ends after a failure of the environment."""
+    if function_errors.keeps_environment(cause):
+        return ""
+    return "Status: timeout" if cause == function_errors.TIMEOUT else "Status: error"
