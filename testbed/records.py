@@ -152,7 +152,8 @@ class Stream:
 
 def _messages(places: Places, queue: str) -> list[dict[str, Any]]:
     url = f"{places.emulator_url}/_aws/sqs/messages/{_REGION}/{_ACCOUNT}/{queue}?ShowInvisible=true&ShowDelayed=true"
-    request = urllib.request.Request(url, headers={"Accept": "application/json"})  # noqa: S310 - our own loopback URL
+    headers = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": "AmazonSQS.ReceiveMessage"}
+    request = urllib.request.Request(url, b"{}", headers)  # noqa: S310 - our own loopback URL
     try:
         with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 - the same
             answer = json.load(response)
