@@ -116,7 +116,7 @@ async def ensure_installed(
         return
     try:
         installation.folder.parent.mkdir(parents=True, exist_ok=True)
-        async with _only_one(installation.folder.with_suffix(".lock"), progress):
+        async with _only_one(installation.folder.with_name(f"{installation.folder.name}.lock"), progress):
             if not installation.present:
                 await _install(installation, progress, environment)
     except OSError as error:
@@ -262,7 +262,7 @@ async def _index_services(run: _Steps) -> str | None:
     built = root / "usr" / "lib" / "localstack"
     built.mkdir(parents=True)
     output = await run.step(
-        [run.folder / "bin" / "python", "-P", "-m", "localstack.aws.spec"],
+        [run.folder / "bin" / "python", "-I", "-m", "localstack.aws.spec"],
         FILESYSTEM_ROOT=str(root),
         OVERRIDE_IN_DOCKER="0",
         DISABLE_EVENTS="1",
@@ -282,8 +282,7 @@ def _explain(output: str, installation: Installation) -> HarnessError:
     if _NO_NETWORK.search(output):
         return HarnessError(
             f"LocalStack {installation.version} is not installed yet, and the package index cannot be reached",
-            "connect this machine to the network once (a proxy or an index of your own goes into the settings of uv "
-            "or pip), or copy ~/.cache/serverless-testbed from a machine that has it",
+            "connect this machine to the network once; a proxy or an index of your own goes into uv's settings",
         )
     last = "\n".join(output.splitlines()[-15:])
     return HarnessError(

@@ -188,19 +188,33 @@ def _reachable_programs(binaries: Binaries, user: _User) -> Path:
         return binaries.folder
     copy = _SHARED_COPIES / f"serverless-testbed-postgres-{binaries.version}"
     if not copy.exists():
-        building = copy.with_name(f"{copy.name}.{os.getpid()}")
-        shutil.copytree(binaries.folder.parent, building, ignore=shutil.ignore_patterns("include"), symlinks=True)
-        subprocess.run(["/bin/chmod", "-R", "a+rX", building], check=True)
-        try:
-            building.rename(copy)
-        except OSError:
-            shutil.rmtree(building)  # another run was faster
-    if copy.lstat().st_uid != 0 or copy.is_symlink() or not _may_run(copy / "bin", user):
+        _copy_package(binaries.folder, copy)
+    programs = copy / binaries.folder.relative_to(_site_packages(binaries.folder))
+    if copy.lstat().st_uid != 0 or copy.is_symlink() or not _may_run(programs, user):
         raise HarnessError(
             f"the user {_UNPRIVILEGED!r}, under which root must run Postgres, cannot run its programs in {copy}",
             f"remove {copy}, or run the testbed as an ordinary user",
         )
-    return copy / "bin"
+    return programs
+
+
+def _copy_package(programs: Path, copy: Path) -> None:
+    """Copy what the programs need; they look for their libraries in a folder beside their package's."""
+    building = copy.with_name(f"{copy.name}.{os.getpid()}")
+    site_packages = _site_packages(programs)
+    libraries = Path(f"{programs.parents[1].name}.libs")
+    for part in (programs.parent.relative_to(site_packages), libraries):
+        if (site_packages / part).exists():
+            shutil.copytree(site_packages / part, building / part, ignore=shutil.ignore_patterns("include"))
+    subprocess.run(["/bin/chmod", "-R", "a+rX", building], check=True)
+    try:
+        building.rename(copy)
+    except OSError:
+        shutil.rmtree(building)  # another run was faster
+
+
+def _site_packages(programs: Path) -> Path:
+    return programs.parents[2]
 
 
 def _may_run(folder: Path, user: _User) -> bool:

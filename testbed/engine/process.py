@@ -56,7 +56,8 @@ async def start_process_engine(
     """
     check_max_connections(max_connections)
     installation = await asyncio.to_thread(choose)
-    await ensure_installed(installation, progress, space.environment)
+    own = {**space.environment, "TMPDIR": str(space.folder)}  # what the installers leave there goes with the run
+    await ensure_installed(installation, progress, own)
     postgres_log, localstack_log = logs / "postgres.log", logs / "localstack.log"
     starts = (
         asyncio.create_task(start_localstack(space, installation, plane, localstack_log)),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from testbed.engine import guard
-from testbed.errors import EngineDiedError
+from testbed.errors import EngineDiedError, HarnessError
 
 _PREFIX: Final = "serverless-testbed-"
 _LOCK: Final = "lock"
@@ -104,15 +104,15 @@ class RunSpace:
     Attributes:
         folder: Temporary folder of the run; removed at the end.
         environment: Variables that every process of the run must get: the guard finds it by them.
+
+    Raises:
+        HarnessError: When the folder cannot be created.
     """
 
     def __init__(self) -> None:
         _sweep()
         self._token = secrets.token_hex(8)
-        self.folder = Path(tempfile.gettempdir()) / (_PREFIX + self._token)
-        self.folder.mkdir(mode=0o700)
-        if os.geteuid() == 0:
-            self.folder.chmod(0o711)  # Postgres runs as another user then and must be able to pass through
+        self.folder = _make_folder(_PREFIX + self._token)
         self.environment: Mapping[str, str] = {guard.TOKEN_VARIABLE: self._token}
         self._lock = (self.folder / _LOCK).open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
@@ -213,6 +213,20 @@ class RunSpace:
             start_new_session=True,
             pass_fds=[self._lock.fileno()],  # the folder counts as in use as long as either of the two lives
         )
+
+
+def _make_folder(name: str) -> Path:
+    """A folder for temporary files that only this user may list."""
+    folder = Path(tempfile.gettempdir()) / name
+    try:
+        folder.mkdir(mode=0o700)
+    except OSError as error:
+        raise HarnessError(
+            f"the run's folder cannot be created: {error}", "make room there, or point TMPDIR elsewhere"
+        ) from error
+    if os.geteuid() == 0:
+        folder.chmod(0o711)  # Postgres runs as another user then and must be able to pass through
+    return folder
 
 
 def tail(log: Path, lines: int = _TAIL_LINES) -> str:
