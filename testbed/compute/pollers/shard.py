@@ -52,6 +52,7 @@ class ShardReader:
         self._buffer = BatchBuffer(self._batching)
         self._records: list[Record] = []
         self._batch: StreamBatch | None = None
+        self._discarding: Discard | None = None
         self._last: LastResponse | None = None
 
     @property
@@ -62,13 +63,20 @@ class ShardReader:
     @property
     def behind(self) -> int:
         """Records that were read and are neither processed nor discarded."""
-        return len(self._buffer) + (len(self._records) - self._batch.checkpoint if self._batch else 0)
+        return len(self._buffer) + len(self._records) - self._done_in_hand
 
     @property
     def checkpoint(self) -> str | None:
         """Sequence number of the last record that is processed or discarded; None if there is none."""
-        done = self._batch.checkpoint if self._batch else 0
+        done = self._done_in_hand
         return self._records[done - 1].id if done else self._done
+
+    @property
+    def _done_in_hand(self) -> int:
+        """Records of the batch in hand that are done; one that is given up is not until its destination knows."""
+        if self._discarding is not None:
+            return self._discarding.start
+        return self._batch.checkpoint if self._batch else 0
 
     async def run(self) -> None:
         """Read until the shard is finished or the mapping closed; pause while it is disabled, between two steps."""
@@ -151,7 +159,9 @@ class ShardReader:
             self._done = self._records[-1].id
             self._batch, self._records = None, []
         elif isinstance(step, Discard):
-            await self._discard(step)
+            self._discarding = step
+            if await self._discard(step):
+                self._discarding = None
         else:
             await self._attempt(batch, step)
 
@@ -203,13 +213,13 @@ class ShardReader:
         await self._poller.sleep(seconds, self._poller.closing)
         self.held = False
 
-    async def _discard(self, discard: Discard) -> None:
-        """Give records up; where there is an on-failure destination, tell it which."""
+    async def _discard(self, discard: Discard) -> bool:
+        """Give records up; where there is an on-failure destination, tell it which. False if closed before that."""
         records = self._records[discard.start : discard.stop]
         self._record("discarded", records=len(records), reason=discard.condition, invokes=discard.invokes)
         mapping = self._poller.mapping
         if mapping.on_failure is None:
-            return
+            return True
         document = on_failure_record(
             function_arn=mapping.function_arn,
             condition=discard.condition,
@@ -226,8 +236,10 @@ class ShardReader:
             ),
             now=self._clock(),
         )
-        if not await deliver(self._poller, document):
+        delivered = await deliver(self._poller, document)
+        if not delivered:
             self._record("destination failed", records=len(records), destination=mapping.on_failure)
+        return delivered or not self._poller.closing.is_set()
 
     def _record(self, event: str, **fields: object) -> None:
         self._poller.record(event, shard=self._shard_id, **fields)

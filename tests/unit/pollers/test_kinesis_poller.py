@@ -214,6 +214,25 @@ async def test_the_destination_is_tried_until_it_takes_the_record() -> None:
 
 
 @virtual_time
+async def test_what_the_destination_does_not_know_of_is_not_done() -> None:
+    """While the on-failure record is not delivered, its records count as still in the stream, not as lost."""
+    world = World(_raise_on_bad)
+    world.aws.queue("dead")
+    world.aws.refuse("SendMessage", *[("RequestThrottled", 403)] * 5)
+    (shard,) = world.aws.stream("s")
+    good = shard.put(b"ok")
+    bad = shard.put(b"bad")
+    await world.map_stream("s", MaximumRetryAttempts=0, BisectBatchOnFunctionError=True, **DEAD)
+    await world.until(lambda: world.aws.count("SendMessage") == 3)
+    status = world.status
+    assert (status.behind, status.processed, status.checkpoints) == (1, 1, {shard.id: good})
+    await world.until(lambda: world.status.idle)
+    status = world.status
+    assert (status.behind, status.processed, status.checkpoints) == (0, 2, {shard.id: bad})
+    await world.fleet.stop()
+
+
+@virtual_time
 async def test_a_missing_destination_is_journalled() -> None:
     """A destination that refuses for good does not block the shard, and is not passed over in silence."""
     world = World(_raise_on_bad)
