@@ -1,10 +1,10 @@
 """DynamoDB, its streams and Kinesis from moto: no Java, no Node, no download."""
 
-import threading
-from collections.abc import Callable
 from typing import Any
 
 from localstack.services.plugins import Service, aws_provider
+
+from .serial import one_at_a_time
 
 
 @aws_provider(api="dynamodb", name="moto")  # type: ignore[untyped-decorator]  # LocalStack ships no types
@@ -34,26 +34,8 @@ def kinesis() -> Any:
     return _moto_service(KinesisApi)
 
 
-_moto_lock = threading.RLock()
-"""moto's backends are written for one thread: two puts at a time took the same sequence number and one record was
-lost, and two conditional writes could both succeed. Streams share the tables' data, so there is one lock. As Python
-runs one thread at a time anyway, it costs next to nothing."""
-
-
 def _moto_service(api: type[Any]) -> Any:
-    provider = type(f"Moto{api.__name__}", (api,), {})()
-    return Service.for_provider(provider, dispatch_table_factory=_one_at_a_time)
-
-
-def _one_at_a_time(provider: Any) -> dict[str, Callable[[Any, Any], Any]]:
     from localstack.services.moto import MotoFallbackDispatcher  # noqa: PLC0415  # it loads moto
 
-    return {name: _locked(handler) for name, handler in MotoFallbackDispatcher(provider).items()}
-
-
-def _locked(handler: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    def call(context: Any, request: Any) -> Any:
-        with _moto_lock:
-            return handler(context, request)
-
-    return call
+    provider = type(f"Moto{api.__name__}", (api,), {})()
+    return Service.for_provider(provider, dispatch_table_factory=lambda own: one_at_a_time(MotoFallbackDispatcher(own)))
