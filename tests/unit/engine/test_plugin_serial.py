@@ -10,8 +10,14 @@ from testbed.localstack_plugin.serverless_testbed_plugin.serial import one_at_a_
 def test_no_other_thread_gets_in_while_a_handler_runs() -> None:
     """The lock is held during the call, by every handler, and free again after it."""
 
+    def try_lock() -> bool:
+        got_in = serial._lock.acquire(blocking=False)
+        if got_in:
+            serial._lock.release()
+        return got_in
+
     def others_get_in(_context: Any, _request: Any) -> bool:
-        return others.submit(serial._lock.acquire, blocking=False).result()
+        return others.submit(try_lock).result()
 
     with ThreadPoolExecutor(1) as others:
         handlers = one_at_a_time({"PutRecord": others_get_in, "GetRecords": others_get_in})
