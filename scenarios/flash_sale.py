@@ -56,6 +56,18 @@ def order(order_id: str, rng: Random) -> dict[str, Any]:
     }
 
 
+def throttle(service: str, operation: str, resource: str, *, probability: float) -> Throttle:
+    """One attempt in so many is throttled during the spike."""
+    return Throttle(
+        name=f"{service}-throttle",
+        service=service,
+        operations=(operation,),
+        resources=(resource,),
+        probability=probability,
+        during=THE_SPIKE,
+    )
+
+
 def sync(aws: Aws, db: Db) -> Deployment:
     """API Gateway -> Lambda -> Postgres."""
     store = deploy.function(aws, "orders-sync", ORDERS, "sync.handler", timeout=5, environment={"DATABASE_DSN": db.dsn})
@@ -107,7 +119,7 @@ def buffered_kinesis(aws: Aws, db: Db) -> Deployment:
         FunctionName="orders-from-stream",
         EventSourceArn=stream,
         StartingPosition="TRIM_HORIZON",
-        BatchSize=50,
+        BatchSize=20,
         BisectBatchOnFunctionError=True,
         MaximumRetryAttempts=2,
         FunctionResponseTypes=["ReportBatchItemFailures"],
@@ -135,20 +147,14 @@ SCENARIO = Scenario(
     traffic=Traffic(arrivals=SALE, order=order),
     chaos=[
         Poison(every=100),
-        SlowPostgres(latency_ms=120, jitter_ms=40, during=THE_SPIKE),
-        Throttle(
-            name="writers-throttled",
-            service="lambda",
-            resources=("orders-sync", "orders-from-queue", "orders-from-stream"),  # whoever writes to the database
-            probability=0.05,
-            during=THE_SPIKE,
-        ),
+        SlowPostgres(name="slow-postgres", latency_ms=100, jitter_ms=40, during=THE_SPIKE),
     ],
     architectures=[
         Architecture(
             name="sync",
             summary="API Gateway -> Lambda -> Postgres",
             deploy=sync,
+            chaos=[throttle("lambda", "Invoke", "orders-sync", probability=0.05)],
             expectations=[
                 claims.orders_are_refused_for_known_causes("connection limit", "throttle", "timeout", "poison"),
                 claims.no_acknowledged_order_is_lost(),
@@ -159,14 +165,20 @@ SCENARIO = Scenario(
             name="buffered-sqs",
             summary="API Gateway -> Lambda -> SQS -> Lambda -> Postgres",
             deploy=buffered_sqs,
-            chaos=[Throttle(service="sqs", operations=("SendMessage",), probability=0.1, during=THE_SPIKE)],
+            chaos=[
+                throttle("sqs", "SendMessage", "orders", probability=0.1),
+                throttle("lambda", "Invoke", "orders-from-queue", probability=0.1),
+            ],
             expectations=BUFFERED,
         ),
         Architecture(
             name="buffered-kinesis",
             summary="API Gateway -> Lambda -> Kinesis -> Lambda -> Postgres",
             deploy=buffered_kinesis,
-            chaos=[Throttle(service="kinesis", operations=("PutRecord",), probability=0.1, during=THE_SPIKE)],
+            chaos=[
+                throttle("kinesis", "PutRecord", "orders", probability=0.1),
+                throttle("lambda", "Invoke", "orders-from-stream", probability=0.3),
+            ],
             expectations=BUFFERED,
         ),
     ],

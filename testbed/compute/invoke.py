@@ -363,18 +363,12 @@ class Compute:
         return InvokeResult(200, run.payload, failed, None, run.cause, run.version, tail), run
 
     async def _run(self, function: Function, request: Request) -> _Run:
-        """Serve ``request`` in an idle environment, or in a new one where none is idle."""
-        if not self._pool.has_idle(function):
-            return await self._run_cold(function, request, await self._pool.start(function))
-        environment = self._pool.take(function)
-        return await self._serve(function, request, Start(environment, Event(Kind.READY), None, 0.0, b""), cold=False)
-
-    async def _run_cold(self, function: Function, request: Request, start: Start) -> _Run:
+        start = await self._pool.acquire(function)
         if start.event.kind is Kind.READY:
-            return await self._serve(function, request, start, cold=True)
-        return self._finished(function, request, start, start.event, start.spent, cold=True)
+            return await self._serve(function, request, start)
+        return self._finished(function, request, start, start.event, start.spent)
 
-    async def _serve(self, function: Function, request: Request, start: Start, *, cold: bool) -> _Run:
+    async def _serve(self, function: Function, request: Request, start: Start) -> _Run:
         loop = asyncio.get_running_loop()
         left = max(function.timeout - start.spent, 0.0)
         invocation = Invocation(
@@ -389,13 +383,11 @@ class Compute:
         event = await start.environment.serve(invocation, left)
         duration = loop.time() - started + start.spent
         try:
-            return self._finished(function, request, start, event, duration, cold=cold)
+            return self._finished(function, request, start, event, duration)
         finally:
             self._pool.give_back(start.environment)
 
-    def _finished(
-        self, function: Function, request: Request, start: Start, event: Event, duration: float, *, cold: bool
-    ) -> _Run:
+    def _finished(self, function: Function, request: Request, start: Start, event: Event, duration: float) -> _Run:
         """The answer to an invoke whose environment came to ``event``, with its log written."""
         environment = start.environment
         memory = environment.peak_bytes()
@@ -421,7 +413,7 @@ class Compute:
             ]
         )
         self._logs.write(function.name, log)
-        return _Run(payload, cause, duration, start.init, cold, function.version, log)
+        return _Run(payload, cause, duration, start.init, start.cold, function.version, log)
 
     def _arn(self, reference: Reference) -> str:
         options = self._options

@@ -1,8 +1,15 @@
-"""The execution environments that exist: idle ones by function, and all of them."""
+"""The execution environments that exist: idle ones by function, and all of them.
+
+An invoke that finds no idle environment starts one, as on AWS. There each new environment brings its own processor;
+here all share those of one machine, where a hundred that start at once only keep each other from starting. So few
+start at the same time, the others wait for their turn, and an environment that becomes free meanwhile serves whoever
+waits longest. Limits and throttles know nothing of this: they count invokes, not processes.
+"""
 
 import asyncio
 import itertools
-from collections import defaultdict
+import os
+from collections import defaultdict, deque
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,7 +26,7 @@ _Key = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """An environment that was started for an invoke.
+    """An environment that is to serve an invoke.
 
     Attributes:
         environment: It.
@@ -27,6 +34,7 @@ class Start:
         init: Seconds of its initialisation; None where they count as the invoke's own.
         spent: Seconds of the invoke's time that are used up.
         log: What it printed on the way.
+        cold: Whether it was started for an invoke, and not found idle.
     """
 
     environment: Environment
@@ -34,6 +42,7 @@ class Start:
     init: float | None
     spent: float
     log: bytes
+    cold: bool = True
 
 
 class Pool:
@@ -45,6 +54,7 @@ class Pool:
         settings: What is the same for all of them.
         init_seconds: How long an initialisation may take.
         idle_seconds: How long an idle environment is kept. AWS publishes no number; five minutes to an hour are seen.
+        starts_at_once: How many environments may initialise at the same time.
     """
 
     def __init__(
@@ -55,6 +65,7 @@ class Pool:
         *,
         init_seconds: float = INIT_SECONDS,
         idle_seconds: float = 600.0,
+        starts_at_once: int = 2 * (os.cpu_count() or 1),
     ) -> None:
         self._processes = processes
         self._api = api
@@ -64,6 +75,9 @@ class Pool:
         self._numbers = itertools.count(1)
         self._all: set[Environment] = set()
         self._idle: defaultdict[_Key, list[Environment]] = defaultdict(list)
+        self._waiting: defaultdict[_Key, deque[asyncio.Future[Start]]] = defaultdict(deque)
+        self._starting: set[asyncio.Task[None]] = set()
+        self._turns = asyncio.Semaphore(starts_at_once)
         self.cold_starts: defaultdict[str, int] = defaultdict(int)
 
     def has_idle(self, function: Function) -> bool:
@@ -73,9 +87,35 @@ class Pool:
             stack.pop()
         return bool(stack)
 
-    def take(self, function: Function) -> Environment:
-        """The idle environment of ``function`` that was used last."""
-        return self._idle[_key(function)].pop()
+    async def acquire(self, function: Function) -> Start:
+        """The idle environment of ``function`` that was used last; else a new one, or the next to be free."""
+        if self.has_idle(function):
+            return _warm(self._idle[_key(function)].pop())
+        waiting: asyncio.Future[Start] = asyncio.get_running_loop().create_future()
+        self._waiting[_key(function)].append(waiting)
+        task = asyncio.create_task(self._start_in_turn(function))
+        self._starting.add(task)
+        task.add_done_callback(self._starting.discard)
+        return await waiting
+
+    async def _start_in_turn(self, function: Function) -> None:
+        async with self._turns:
+            if self._next_waiting(_key(function)) is None:
+                return  # environments that became free have served everybody
+            start = await self.start(function)
+        waiting = self._next_waiting(_key(function))
+        if waiting is not None:
+            self._waiting[_key(function)].popleft()
+            waiting.set_result(start)
+        elif start.event.kind is Kind.READY:
+            self.give_back(start.environment)
+
+    def _next_waiting(self, key: _Key) -> "asyncio.Future[Start] | None":
+        """Whoever has waited longest; nobody whose invoke was cancelled."""
+        queue = self._waiting[key]
+        while queue and queue[0].done():
+            queue.popleft()
+        return queue[0] if queue else None
 
     def give_back(self, environment: Environment) -> None:
         """``environment`` has served its invoke: keep it, unless it has ended or must end."""
@@ -84,8 +124,13 @@ class Pool:
         if environment.retired:
             environment.kill()
             return
+        key = _key(environment.function)
+        if (waiting := self._next_waiting(key)) is not None:
+            self._waiting[key].popleft()
+            waiting.set_result(_warm(environment))
+            return
         environment.idle_since = asyncio.get_running_loop().time()
-        self._idle[_key(environment.function)].append(environment)
+        self._idle[key].append(environment)
 
     async def start(self, function: Function) -> Start:
         """Start an environment for an invoke.
@@ -130,6 +175,10 @@ class Pool:
         for key, stack in self._idle.items():
             _kill([environment for environment in stack if environment.idle_since < oldest])
             self._idle[key] = [environment for environment in stack if environment.alive]
+
+
+def _warm(environment: Environment) -> Start:
+    return Start(environment, Event(Kind.READY), None, 0.0, b"", cold=False)
 
 
 def _kill(environments: list[Environment]) -> None:

@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 
 from testbed.compute.aws import AwsCallError
 from testbed.gateway.classify import Target, resource_name, service_model
-from testbed.gateway.emulator import UNREACHABLE
+from testbed.gateway.emulator import UNREACHABLE, EmulatorUnreachableError
 from testbed.gateway.message import Inbound, Reply
 
 _REGION: Final = "us-east-1"
@@ -43,7 +43,10 @@ class AwsClient:
         model = service_model(service).operation_model(operation)
         request = self._request(model, params)
         resource = next((resource_name(params[name]) for name in _RESOURCES if name in params), "")
-        reply = await self._send(Target(service, operation, resource), request, caller)
+        try:
+            reply = await self._send(Target(service, operation, resource), request, caller)
+        except EmulatorUnreachableError as error:
+            raise AwsCallError("ServiceUnavailable", 0, str(error)) from error
         if reply.cause == UNREACHABLE:
             raise AwsCallError(reply.error or "ServiceUnavailable", 0, reply.body.decode("utf-8", "replace"))
         return _parsed(model, await _whole(reply))

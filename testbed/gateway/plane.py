@@ -16,7 +16,7 @@ from testbed.compute.invoke import Compute
 from testbed.compute.pollers.fleet import PollerFleet
 from testbed.gateway.caller import AwsClient
 from testbed.gateway.core import Gateway
-from testbed.gateway.emulator import Emulator, EmulatorUnreachableError
+from testbed.gateway.emulator import Emulator
 from testbed.gateway.journal import Journal
 from testbed.gateway.postgres_proxy import PostgresProxy
 from testbed.semantics.profile import aws as aws_profile
@@ -208,7 +208,7 @@ class Plane:
         }
         try:
             answer = await self._quiet.call("sqs", "GetQueueAttributes", params, caller=CALLER)
-        except (AwsCallError, EmulatorUnreachableError):
+        except AwsCallError:
             return self._depths[arn]
         return sum(int(answer["Attributes"][name]) for name in _DEPTH_ATTRIBUTES)
 
@@ -217,10 +217,9 @@ class Plane:
         while True:
             await self._refresh.wait()
             self._refresh.clear()
-            with suppress(EmulatorUnreachableError):
-                while await self._reconcile():
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(self._refresh.wait(), _SETTLING_SECONDS)
+            while await self._reconcile():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._refresh.wait(), _SETTLING_SECONDS)
 
     async def _reconcile(self) -> bool:
         """Read the mappings once; returns whether one of them is still on its way into another state."""
