@@ -175,6 +175,7 @@ class Compute:
             self._processes,
             self._api,
             settings,
+            on_end=self._concurrency.environment_ended,
             init_seconds=self._options.init_seconds,
             idle_seconds=self._options.idle_seconds,
         )
@@ -213,7 +214,7 @@ class Compute:
         await self._pool.end_all()
         self._functions.clear()
         self._pool.cold_starts.clear()
-        self._concurrency.restart_peaks()
+        self._concurrency.restart()
         self._invokes = self._throttles = 0
 
     def invalidate(self, name: str) -> None:
@@ -348,8 +349,7 @@ class Compute:
 
     async def _admitted(self, function: Function, request: Request) -> tuple[InvokeResult, _Run | None]:
         now = asyncio.get_running_loop().time()
-        starts = not self._pool.has_idle(function)
-        reason = self._concurrency.admit(function.name, starts_environment=starts, now=now)
+        reason = self._concurrency.admit(function.name, now=now)
         if reason is not None:
             self._throttles += 1
             return _refused(refusals.throttled(reason), function_errors.THROTTLE), None

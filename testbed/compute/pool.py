@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import os
 from collections import defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,6 +53,7 @@ class Pool:
         processes: Starts their processes.
         api: Their Runtime API.
         settings: What is the same for all of them.
+        on_end: Told the function of each environment that ended.
         init_seconds: How long an initialisation may take.
         idle_seconds: How long an idle environment is kept. AWS publishes no number; five minutes to an hour are seen.
         starts_at_once: How many environments may initialise at the same time.
@@ -63,13 +65,15 @@ class Pool:
         api: RuntimeApi,
         settings: Settings,
         *,
+        on_end: Callable[[str], None] = lambda _: None,
         init_seconds: float = INIT_SECONDS,
         idle_seconds: float = 600.0,
-        starts_at_once: int = 2 * (os.cpu_count() or 1),
+        starts_at_once: int = os.cpu_count() or 1,
     ) -> None:
         self._processes = processes
         self._api = api
         self._settings = settings
+        self._on_end = on_end
         self._init_seconds = init_seconds
         self._idle_seconds = idle_seconds
         self._numbers = itertools.count(1)
@@ -148,12 +152,16 @@ class Pool:
         started = loop.time()
         ident = f"env-{next(self._numbers)}"
         environment = Environment(
-            ident, function, self._processes, self._api, settings=self._settings, on_end=self._all.discard
+            ident, function, self._processes, self._api, settings=self._settings, on_end=self._ended
         )
         self._all.add(environment)
         self.cold_starts[function.name] += 1
         event = await environment.start(limit)
         return environment, event, loop.time() - started, environment.take_log()
+
+    def _ended(self, environment: Environment) -> None:
+        self._all.discard(environment)
+        self._on_end(environment.function.name)
 
     def retire(self, name: str | None = None) -> None:
         """End the environments of function ``name``, or all: idle ones now, the others after their invoke."""

@@ -63,7 +63,11 @@ class TokenBucket:
 class Concurrency:
     """Admits invokes and counts those that run, by name of the function.
 
+    A function has as many execution environments as it ever ran invokes at once, less those that ended: each invoke
+    that finds none idle starts one, and an idle one stays. Only these starts are subject to the scaling rate.
+
     Attributes:
+        environments: Execution environments on AWS, by function.
         running: Invokes that run now, by function.
         peak: The most that ran at once, by function.
         peak_total: The most that ran at once, all functions together.
@@ -75,6 +79,7 @@ class Concurrency:
         self._scaling: dict[str, TokenBucket] = {}
         self._requests: dict[str, TokenBucket] = {}
         self._account_requests = self._request_bucket(limits.account_concurrency)
+        self.environments: Counter[str] = Counter()
         self.running: Counter[str] = Counter()
         self.peak: Counter[str] = Counter()
         self.peak_total = 0
@@ -90,25 +95,25 @@ class Concurrency:
             self._reserved[function] = reserved
             self._requests[function] = self._request_bucket(reserved)
 
-    def admit(self, function: str, *, starts_environment: bool, now: float) -> ThrottleReason | None:
+    def admit(self, function: str, *, now: float) -> ThrottleReason | None:
         """Count one more invoke of ``function``, or say why it is throttled.
 
         Args:
             function: Its name.
-            starts_environment: Whether none is idle: only new environments are subject to the scaling rate.
             now: Seconds of any clock that never goes back.
         """
         reserved = self._reserved.get(function)
         if self.running[function] >= reserved if reserved is not None else self._pool_is_used_up():
             return ThrottleReason.ACCOUNT_CONCURRENCY if reserved is None else ThrottleReason.RESERVED_CONCURRENCY
-        scaling = self._scaling.setdefault(function, self._scaling_bucket())
+        starts_environment = self.running[function] >= self.environments[function]
         buckets = [self._requests.get(function, self._account_requests)]
         if starts_environment:
-            buckets.append(scaling)
+            buckets.append(self._scaling.setdefault(function, self._scaling_bucket()))
         if not all(bucket.has_one(now) for bucket in buckets):
             return ThrottleReason.RATE if reserved is None else ThrottleReason.RESERVED_RATE
         for bucket in buckets:
             bucket.take()
+        self.environments[function] += starts_environment
         self._count(function)
         return None
 
@@ -116,12 +121,17 @@ class Concurrency:
         """One invoke of ``function`` has ended."""
         self.running[function] -= 1
 
+    def environment_ended(self, function: str) -> None:
+        """An environment of ``function`` has timed out, crashed, failed to start, or was idle for too long."""
+        self.environments[function] = max(self.environments[function] - 1, 0)
+
     def is_disabled(self, function: str) -> bool:
         """Whether a reserved concurrency of 0 turns ``function`` off."""
         return self._reserved.get(function) == 0
 
-    def restart_peaks(self) -> None:
-        """Forget the peaks that were reached so far."""
+    def restart(self) -> None:
+        """Forget the environments and the peaks that were reached so far."""
+        self.environments = Counter(self.running)
         self.peak = Counter(self.running)
         self.peak_total = self.running.total()
 

@@ -136,7 +136,9 @@ async def test_more_requests_than_the_socket_holds_are_sent_when_there_is_room(
     emulator: Emulator, compute: Compute
 ) -> None:
     """A fork server that is slow to answer loses no request."""
-    emulator.deploy("orders", "def handler(event, context): return 1", Environment={"Variables": {"BIG": "x" * 120_000}})
+    emulator.deploy(
+        "orders", "def handler(event, context): return 1", Environment={"Variables": {"BIG": "x" * 120_000}}
+    )
     server = psutil.Process(compute._processes._server.pid)
     assert json.loads((await compute.invoke("orders", b"", caller="client")).payload) == 1
     server.suspend()
