@@ -66,6 +66,7 @@ class Runtime(Protocol):
     def fail_init(self, body: bytes) -> bool:
         """The handler could not be loaded; False where it had been already."""
         ...
+_HEADER_BYTES: Final = 2 << 20
 
 
 class RuntimeApi:
@@ -86,7 +87,13 @@ class RuntimeApi:
         listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
         host, port = listener.getsockname()
         self.address = f"{host}:{port}"
-        self._runner = web.ServerRunner(web.Server(self._answer, access_log=None, keepalive_timeout=86400))
+        server = web.Server(
+            self._answer,
+            access_log=None,
+            keepalive_timeout=86400,
+            max_field_size=_HEADER_BYTES,  # the runtime client puts whole tracebacks into a header
+        )
+        self._runner = web.ServerRunner(server)
         await self._runner.setup()
         await web.SockSite(self._runner, listener).start()
 

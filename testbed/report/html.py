@@ -210,13 +210,13 @@ def _lines(kind: _Kind, series: ArchitectureSeries) -> list[svg.Line]:
 
 
 def _lanes(grid: Grid, series: Sequence[ArchitectureSeries]) -> list[tuple[str, Markup]]:
-    """The same lanes for every architecture, so that what never fired there is seen too."""
-    names = list(dict.fromkeys(w.name for one in series for w in (*one.spikes, *one.faults)))
-    return [
-        (one.name, svg.draw_lanes(f"Spike and faults, {one.name}", grid, (*one.spikes, *one.faults), names))
-        for one in series
-        if names
-    ]
+    """A lane for the spike and for each fault that fired; expectations tell of armed ones that did not."""
+    drawn = []
+    for one in series:
+        windows = (*one.spikes, *one.faults)
+        names = list(dict.fromkeys(window.name for window in windows))
+        drawn.append((one.name, svg.draw_lanes(f"Spike and faults, {one.name}", grid, windows, names)))
+    return drawn if any(one.spikes or one.faults for one in series) else []
 
 
 def _fault_counts(series: Sequence[ArchitectureSeries]) -> dict[str, dict[str, int]]:

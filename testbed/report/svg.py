@@ -127,8 +127,6 @@ def draw_lanes(title: str, grid: Grid, windows: Sequence[Window], lanes: Sequenc
 
 
 def _lane_label(lane: str, windows: Sequence[Window]) -> str:
-    if not windows:
-        return f"{lane}: never fired"
     count = sum(window.count for window in windows)
     return f"spike: {count:,} orders" if lane == "spike" else f"{lane}: fired {count:,} times"
 

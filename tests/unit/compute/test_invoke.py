@@ -14,6 +14,16 @@ from deployed import Emulator, Journal, StartCompute, until
 from testbed.compute.invoke import Compute
 from testbed.compute.result import InvokeResult
 
+LONG_STORY = """
+calls = 0
+
+def handler(event, context):
+    global calls
+    calls += 1
+    if calls == 1:
+        raise ValueError("x" * 200_000)
+    return calls
+"""
 COUNTER = """
 import os
 calls = 0
@@ -98,6 +108,15 @@ async def test_a_handler_error_keeps_the_environment(emulator: Emulator, compute
     assert error["requestId"] == failed.request_id
     assert error["stackTrace"]
     assert body(await invoke(compute)) == {"calls": 3, "pid": first["pid"]}
+
+
+async def test_an_error_with_a_long_story_keeps_the_environment(emulator: Emulator, compute: Compute) -> None:
+    """The runtime client repeats message and traceback in a header, however long they are."""
+    emulator.deploy("orders", LONG_STORY)
+    failed = await compute.invoke("orders", b"{}", caller="client")
+    assert (failed.function_error, failed.cause) == ("Unhandled", "function error")
+    assert len(json.loads(failed.payload)["errorMessage"]) == 200_000
+    assert (await compute.invoke("orders", b"{}", caller="client")).payload == b"2"
 
 
 async def test_a_timeout_kills_the_process_and_replaces_the_environment(
