@@ -42,6 +42,7 @@ SCHEMA = """
 
 SALE = Spike(base_rate=25, factor=10, before=3, during=11, after=3)
 THE_SPIKE = SALE.window("spike")
+SPIKE_AND_BACKLOG = (THE_SPIKE[0], SALE.duration)
 
 
 def order(order_id: str, rng: Random) -> dict[str, Any]:
@@ -56,15 +57,17 @@ def order(order_id: str, rng: Random) -> dict[str, Any]:
     }
 
 
-def throttle(service: str, operation: str, resource: str, *, probability: float) -> Throttle:
-    """One attempt in so many is throttled during the spike."""
+def throttle(
+    service: str, operation: str, resource: str, *, probability: float, during: tuple[float, float] = THE_SPIKE
+) -> Throttle:
+    """One attempt in so many is throttled."""
     return Throttle(
         name=f"{service}-throttle",
         service=service,
         operations=(operation,),
         resources=(resource,),
         probability=probability,
-        during=THE_SPIKE,
+        during=during,
     )
 
 
@@ -167,7 +170,7 @@ SCENARIO = Scenario(
             deploy=buffered_sqs,
             chaos=[
                 throttle("sqs", "SendMessage", "orders", probability=0.1),
-                throttle("lambda", "Invoke", "orders-from-queue", probability=0.2),
+                throttle("lambda", "Invoke", "orders-from-queue", probability=0.2, during=SPIKE_AND_BACKLOG),
             ],
             expectations=BUFFERED,
         ),
@@ -177,7 +180,7 @@ SCENARIO = Scenario(
             deploy=buffered_kinesis,
             chaos=[
                 throttle("kinesis", "PutRecord", "orders", probability=0.1),
-                throttle("lambda", "Invoke", "orders-from-stream", probability=0.5),
+                throttle("lambda", "Invoke", "orders-from-stream", probability=0.2, during=SPIKE_AND_BACKLOG),
             ],
             expectations=BUFFERED,
         ),

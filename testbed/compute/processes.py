@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from testbed.compute import forkserver
-from testbed.errors import EngineDiedError
+from testbed.errors import EngineDiedError, how_ended
 
 _STOP_SECONDS: Final = 5.0
 
@@ -179,9 +179,8 @@ class Processes:
         if server is None:
             return
         server.kill()
-        how = f"ended with status {server.wait()}"
         tail = self._log.read_text(errors="replace")[-2000:]
-        error = EngineDiedError("The fork server of the Lambda plane", how, tail)
+        error = EngineDiedError("the fork server of the Lambda plane", how_ended(server.wait()), tail)
         if self._ready is not None and not self._ready.done():
             self._ready.set_exception(error)
         else:

@@ -170,7 +170,7 @@ class MappingPoller(ABC):
             trace=records[0].trace,
             identity=identity,
         )
-        return Invoked(result, (self.env.clock() - started) * 1000, int(identity[:8], 16) / 0xFFFFFFFF)
+        return Invoked(result, (self.env.clock() - started) * 1000, int(identity[-8:], 16) / 0xFFFFFFFF)
 
     def report_crash(self, task: "asyncio.Task[None]") -> None:
         """A task of the poller ended: a bug in it must be seen, in the journal and in the log."""
