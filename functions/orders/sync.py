@@ -1,9 +1,9 @@
 """API Gateway -> Lambda -> Postgres: the order is stored before the customer gets an answer."""
 
-import json
 from typing import Any
 
 import psycopg
+from answers import answer
 from store import InvalidOrderError, parse, store
 
 
@@ -13,10 +13,10 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: 
         order = parse(event["body"])
         store(order)
     except InvalidOrderError as error:
-        return _answer(400, {"error": "poison", "detail": str(error)})
+        return answer(400, error="invalid order", detail=str(error))
     except psycopg.OperationalError as error:
-        return _answer(503, {"error": _cause(error), "detail": str(error)})
-    return _answer(201, {"id": order.id})
+        return answer(503, error=_cause(error), detail=str(error))
+    return answer(201, id=order.id)
 
 
 def _cause(error: psycopg.OperationalError) -> str:
@@ -24,7 +24,3 @@ def _cause(error: psycopg.OperationalError) -> str:
     text = str(error)
     limited = error.sqlstate == "53300" or "connection slots" in text or "too many clients" in text
     return "connection limit" if limited else "database unavailable"
-
-
-def _answer(status: int, body: dict[str, str]) -> dict[str, Any]:
-    return {"statusCode": status, "headers": {"Content-Type": "application/json"}, "body": json.dumps(body)}

@@ -1,10 +1,10 @@
 """API Gateway -> Lambda -> SQS: the customer's answer means that the queue has the order."""
 
-import json
 import os
 from typing import Any
 
 import boto3
+from answers import answer
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -22,9 +22,5 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: 
             MessageAttributes={"order_id": {"DataType": "String", "StringValue": order_id}},
         )
     except (ClientError, BotoCoreError) as error:
-        return _answer(503, {"error": "queue unavailable", "detail": str(error)})
-    return _answer(202, {"id": order_id})
-
-
-def _answer(status: int, body: dict[str, str]) -> dict[str, Any]:
-    return {"statusCode": status, "headers": {"Content-Type": "application/json"}, "body": json.dumps(body)}
+        return answer(503, error="queue unavailable", detail=str(error))
+    return answer(202, id=order_id)

@@ -1,10 +1,10 @@
 """API Gateway -> Lambda -> Kinesis: the customer's answer means that the stream has the order."""
 
-import json
 import os
 from typing import Any
 
 import boto3
+from answers import answer
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -18,9 +18,5 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: 
     try:
         _kinesis.put_record(StreamName=_stream, Data=event["body"].encode(), PartitionKey=order_id)
     except (ClientError, BotoCoreError) as error:
-        return _answer(503, {"error": "stream unavailable", "detail": str(error)})
-    return _answer(202, {"id": order_id})
-
-
-def _answer(status: int, body: dict[str, str]) -> dict[str, Any]:
-    return {"statusCode": status, "headers": {"Content-Type": "application/json"}, "body": json.dumps(body)}
+        return answer(503, error="stream unavailable", detail=str(error))
+    return answer(202, id=order_id)

@@ -9,7 +9,12 @@ FULL = {"trace": "1-a", "cause": "throttle"}
 
 
 def attempt(
-    id_: str = "a", *, outcome: Outcome = Outcome.REFUSED, status: int | None = 500, error: str | None = None
+    id_: str = "a",
+    *,
+    outcome: Outcome = Outcome.REFUSED,
+    status: int | None = 500,
+    error: str | None = None,
+    poison: str | None = None,
 ) -> Attempt:
     return Attempt(
         architecture="sync",
@@ -21,6 +26,7 @@ def attempt(
         status=status,
         error=error,
         trace=f"1-{id_}",
+        poison=poison,
     )
 
 
@@ -49,8 +55,16 @@ def test_acknowledged_attempts_have_no_cause() -> None:
     assert causes([attempt(outcome=Outcome.ACKNOWLEDGED, status=200)], [FULL]) == {}
 
 
-def test_causes_of_one_readable_name_are_counted_together() -> None:
-    """Raw causes can be given the names that people use."""
-    history = [attempt("a", error="53300"), attempt("b", error="too many clients"), attempt("c", status=413)]
-    readable = {"53300": "connection limit", "too many clients": "connection limit", "HTTP 413": "too large"}
-    assert causes(history, [], readable) == {"connection limit": {"a", "b"}, "too large": {"c"}}
+def test_broken_requests_that_are_refused_for_it_are_poison() -> None:
+    """A well-formed request that is refused with the same words is a finding, and keeps its own cause."""
+    spoiled = attempt("a", status=400, error="invalid order", poison="broken_json")
+    assert causes([spoiled, attempt("b", status=400, error="invalid order")], []) == {
+        "poison": {"a"},
+        "invalid order": {"b"},
+    }
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, None])
+def test_broken_requests_that_fail_for_another_reason_are_not_poison(status: int | None) -> None:
+    """A throttle hits poison like anything else."""
+    assert causes([attempt(status=status, poison="broken_json")], [FULL]) == {"throttle": {"a"}}
