@@ -3,17 +3,17 @@
 import difflib
 import importlib.util
 import sys
-import traceback
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Final
 
-from testbed.errors import UsageError
+from testbed.errors import TestbedError, UsageError
+from testbed.own_lines import shortened
 from testbed.scenario import Scenario
 
 _HERE: Final = Path(__file__).parent
 _BUNDLED: Final = (_HERE / "_bundled" / "scenarios", _HERE.parent / "scenarios")  # installed, or run from a checkout
+_EXAMPLE: Final = "the bundled flash_sale.py shows how one is written; `testbed list` shows all"
 
 
 def scenario_paths() -> dict[str, Path]:
@@ -41,10 +41,16 @@ def load_scenario(name_or_path: str) -> Scenario:
         path = paths[name]
     elif not path.is_file():
         raise UsageError(f"there is no file {name_or_path!r}", "give the path of a scenario's file, or its name")
-    scenarios = [value for value in vars(_imported(path)).values() if isinstance(value, Scenario)]
+    scenarios = {id(value): value for value in vars(_imported(path)).values() if isinstance(value, Scenario)}
     if len(scenarios) != 1:
-        raise UsageError(f"{path} has {len(scenarios)} Scenario objects, not one", "see scenarios/flash_sale.py")
-    return scenarios[0]
+        raise UsageError(f"{path} has {len(scenarios) or 'no'} Scenario objects, it needs one", _EXAMPLE)
+    return next(iter(scenarios.values()))
+
+
+def found_again(name_or_path: str) -> str:
+    """The same scenario for whoever runs it later from another folder: a name stays, a path becomes absolute."""
+    path = Path(name_or_path)
+    return str(path.resolve()) if path.suffix == ".py" else name_or_path
 
 
 def _near(name: str, paths: dict[str, Path]) -> str:
@@ -62,21 +68,7 @@ def _imported(path: Path) -> ModuleType:
     sys.modules[spec.name] = module  # dataclasses look themselves up there
     try:
         spec.loader.exec_module(module)
-    except UsageError:
-        raise
     except (Exception, SystemExit) as error:
-        raise UsageError(f"scenario file {path} does not work:\n{_own_lines(error, path)}") from error
+        hint = (error.hint if isinstance(error, TestbedError) else "") or _EXAMPLE
+        raise UsageError(f"scenario file {path} does not work:\n{shortened(error)}", hint) from error
     return module
-
-
-def _own_lines(error: BaseException, path: Path) -> str:
-    """The traceback, shortened to the lines of the file itself."""
-    own = traceback.StackSummary.from_list(list(_frames(error.__traceback__, str(path.resolve()))))
-    lines = own.format() + traceback.format_exception_only(error)
-    return "".join(lines).rstrip()
-
-
-def _frames(trace: TracebackType | None, filename: str) -> Iterator[traceback.FrameSummary]:
-    for frame in traceback.extract_tb(trace):
-        if frame.filename == filename:
-            yield frame

@@ -7,86 +7,127 @@ import os
 import secrets
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
-from rich.console import Console
+from testbed.errors import EXIT_HARNESS, EXIT_UNKNOWN, EXIT_USAGE, EXIT_VALID, TestbedError, UsageError
 
-from testbed.errors import EXIT_UNKNOWN, EXIT_USAGE, EngineDiedError, TestbedError, UsageError
+if TYPE_CHECKING:  # imported where they are used: `testbed --help` should not take as long as a run's start
+    from testbed.ledger.verdict import RunVerdict
+    from testbed.report.folder import Verdict
+    from testbed.run_folder import RunFolder, RunOptions
+    from testbed.running import RunningTestbed
 
 _RUNS: Final = Path("runs")
 _UP_PORT: Final = 4566
+_PORTS: Final = range(1, 65536)
+_DESCRIPTION: Final = """\
+Finds out what happens to your data when a serverless architecture is overloaded or breaks.
+Everything runs on this machine; no AWS account, no Docker."""
+_EPILOG: Final = """\
+exit codes: 0 valid, 1 invalid, 2 unknown (also when interrupted), 64 wrong usage, 70 the testbed failed
+
+  testbed run flash-sale                     run a scenario, with a new seed
+  testbed run ./mine.py --architecture sync  run your own, one architecture of it
+  testbed replay runs/latest                 the same run once more"""
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit with its code."""
-    arguments = _parser().parse_args(argv)
     try:
+        arguments = _parser().parse_args(argv)
         code = arguments.command(arguments)
-    except TestbedError as error:
-        _explain(error)
-        code = error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted: everything is stopped, what was recorded is kept", file=sys.stderr)
-        code = EXIT_UNKNOWN
+        sys.stdout.flush()
+    except (TestbedError, KeyboardInterrupt) as error:
+        code = _explain(error)
     except BrokenPipeError:  # whoever read the output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = EXIT_UNKNOWN
+    except Exception:  # noqa: BLE001 - Python would exit with 1, which says that the data went wrong
+        traceback.print_exc()
+        _say("testbed: this is a defect of the testbed itself; please report it with the lines above")
+        code = EXIT_HARNESS
     sys.exit(code)
 
 
-def _explain(error: TestbedError) -> None:
-    print(f"testbed: {error.message}", file=sys.stderr)
-    if isinstance(error, EngineDiedError) and error.log_tail:
-        print("the end of its log:\n" + error.log_tail, file=sys.stderr)
+def _explain(error: TestbedError | KeyboardInterrupt) -> int:
+    """Say what happened, the end of the log where there is one, and what to do next; returns the exit code."""
+    if isinstance(error, KeyboardInterrupt):
+        _say("testbed: interrupted; everything that it started is stopped")
+        return EXIT_UNKNOWN
+    _say(f"testbed: {error.message}")
+    if error.log_tail:
+        _say("the end of its log:")
+        _say("\n".join(f"  | {line}" for line in error.log_tail.splitlines()))
     if error.hint:
-        print(f"  hint: {error.hint}", file=sys.stderr)
+        _say(f"  hint: {error.hint}")
+    return error.exit_code
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        print(f"{self.prog}: {message}", file=sys.stderr)
+        _say(f"{self.prog}: {message}\n  hint: {self.prog} --help")
         sys.exit(EXIT_USAGE)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="testbed", description=__doc__)
+    parser = _Parser(
+        prog="testbed",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
 
-    run = commands.add_parser("run", help="run a scenario and judge what became of every request")
-    run.add_argument("scenario", metavar="SCENARIO|PATH.py")
-    run.add_argument("--seed", type=int, help="seed of everything random; generated unless given")
+    def command(name: str, act: Callable[[argparse.Namespace], int], summary: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=summary, description=_sentence(summary), allow_abbrev=False)
+        added.set_defaults(command=act)
+        return added
+
+    run = command("run", _run, "run a scenario and judge what became of every request")
+    run.add_argument("scenario", metavar="SCENARIO|PATH.py", help="a name that `testbed list` shows, or your own file")
+    run.add_argument("--seed", type=_seed, metavar="N", help="seed of everything random; a new one unless given")
     run.add_argument("--architecture", action="append", default=[], metavar="A", help="only this one; may be repeated")
-    run.add_argument("--engine", choices=("auto", "process", "container"), default="auto")
-    run.add_argument("--scale", type=_positive, default=1.0, metavar="F", help="the same rates for F times as long")
+    run.add_argument(
+        "--engine", choices=("auto", "process", "container"), default="auto", help="auto and process: child processes"
+    )
+    run.add_argument(
+        "--scale", type=_positive, default=1.0, metavar="F", help="the same rates for F times as long (default 1)"
+    )
     run.add_argument("--no-chaos", action="store_true", help="leave out faults and poison")
     _add_output_options(run)
-    run.set_defaults(command=_run)
 
-    commands.add_parser("list", help="list the scenarios").set_defaults(command=_list)
+    command("list", _list, "list the scenarios and their architectures")
 
-    replay = commands.add_parser("replay", help="run again with the seed and the options of an earlier run")
-    replay.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    replay = command("replay", _replay, "run again with the seed and the options of an earlier run")
+    replay.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="its run folder, for example runs/latest")
     _add_output_options(replay)
-    replay.set_defaults(command=_replay)
 
-    report = commands.add_parser("report", help="write report.html of a run folder anew")
-    report.add_argument("run_dir", type=Path, metavar="RUN_DIR")
-    report.set_defaults(command=_report)
+    report = command("report", _report, "write report.html of a run folder anew")
+    report.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="for example runs/latest")
 
-    up = commands.add_parser("up", help="keep the testbed running, with a scenario deployed if you name one")
-    up.add_argument("scenario", nargs="?", metavar="SCENARIO|PATH.py")
-    up.add_argument("--port", type=int, default=_UP_PORT, help=f"port of the endpoint (default {_UP_PORT})")
-    up.add_argument("--max-connections", type=int, help="of Postgres (default: the scenario's, else 20)")
-    up.set_defaults(command=_up)
-
-    commands.add_parser("doctor", help="what was found, what will be used, what is missing").set_defaults(
-        command=_doctor
+    up = command("up", _up, "keep the testbed running, with a scenario deployed if you name one")
+    up.add_argument("scenario", nargs="?", metavar="SCENARIO|PATH.py", help="deploy this; nothing unless given")
+    up.add_argument(
+        "--port", type=_port, default=_UP_PORT, metavar="N", help=f"port of the endpoint (default {_UP_PORT})"
     )
+    up.add_argument("--max-connections", type=int, metavar="N", help="of Postgres (default: the scenario's, else 20)")
+
+    command("doctor", _doctor, "what was found, what will be used, what is missing and how to get it")
+
+    search = commands.add_parser("search", allow_abbrev=False)  # without help it is not listed
+    search.add_argument("anything", nargs=argparse.REMAINDER)
+    search.set_defaults(command=_search)
     return parser
+
+
+def _sentence(summary: str) -> str:
+    return f"{summary[0].upper()}{summary[1:]}."
 
 
 def _add_output_options(parser: argparse.ArgumentParser) -> None:
@@ -96,18 +137,35 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return value
 
 
+def _seed(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) not in _PORTS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: {_PORTS[0]} to {_PORTS[-1]}")
+    return int(text)
+
+
 def _run(arguments: argparse.Namespace) -> int:
-    from testbed.run_folder import RunOptions  # noqa: PLC0415 - heavy, see _execute
+    from testbed.catalog import found_again  # noqa: PLC0415 - heavy, see _execute
+    from testbed.run_folder import RunOptions  # noqa: PLC0415 - the same
 
     generated = arguments.seed is None
     options = RunOptions(
-        scenario=arguments.scenario,
+        scenario=found_again(arguments.scenario),
         seed=secrets.randbelow(2**31) if generated else arguments.seed,
         seed_from="generated" if generated else "cli",
         architectures=tuple(arguments.architecture),
@@ -124,33 +182,79 @@ def _replay(arguments: argparse.Namespace) -> int:
     return _execute(arguments, read_options(arguments.run_dir))
 
 
-def _execute(arguments: argparse.Namespace, options: Any) -> int:
-    """Run, write everything into the run folder, print; the imports wait until they are needed, for a quick --help."""
+def _execute(arguments: argparse.Namespace, options: "RunOptions") -> int:
+    """Run and print; the imports wait until they are needed, for a quick ``--help``."""
     from testbed.catalog import load_scenario  # noqa: PLC0415 - see above
-    from testbed.report.console import LiveLine, print_summary  # noqa: PLC0415 - see above
-    from testbed.report.html import write_report  # noqa: PLC0415 - see above
-    from testbed.report.junit import write_junit  # noqa: PLC0415 - see above
+    from testbed.report.console import LiveLine  # noqa: PLC0415 - see above
     from testbed.run_folder import RunFolder  # noqa: PLC0415 - see above
     from testbed.runner import prepared, run_scenario  # noqa: PLC0415 - see above
 
     _check_engine(options.engine)
     scenario = prepared(load_scenario(options.scenario), options)
     folder = RunFolder(arguments.out, scenario.name, options.seed)
-    with LiveLine(scenario.name) as live:
-        verdict = _until_interrupted(run_scenario(scenario, options, folder, live.update, _say, keep=arguments.keep))
-    document = verdict.to_json()
-    folder.write_json("verdict.json", document)
-    write_report(folder.path)
-    write_junit(folder.path)
-    if arguments.json:
-        print(json.dumps(document, indent=2))
-        return int(verdict.verdict.exit_code)
-    counts = {
+    with ExitStack() as showing:
+        live = showing.enter_context(LiveLine(scenario.name))
+
+        async def keep(bed: "RunningTestbed", verdict: "RunVerdict") -> None:
+            showing.close()
+            _show_verdict(verdict, folder, options, as_json=arguments.json)
+            await _stay(bed)
+
+        work = run_scenario(scenario, options, folder, live.update, _say, keep=keep if arguments.keep else None)
+        try:
+            verdict: RunVerdict = _until_interrupted(work)
+        except (TestbedError, KeyboardInterrupt) as error:
+            showing.close()
+            return _broken_off(error, folder, options, as_json=arguments.json)
+    if not arguments.keep:
+        _show_verdict(verdict, folder, options, as_json=arguments.json)
+    return int(verdict.verdict.exit_code)
+
+
+def _show_verdict(verdict: "RunVerdict", folder: "RunFolder", options: "RunOptions", *, as_json: bool) -> None:
+    """Print verdict.json, or the tables made of it."""
+    from rich.console import Console  # noqa: PLC0415 - see _execute
+
+    from testbed.report.console import print_summary  # noqa: PLC0415 - see _execute
+
+    document: Verdict = cast("Verdict", verdict.to_json())
+    if as_json:
+        print(json.dumps(document, indent=2), flush=True)
+        return
+    causes = {
         name: {cause: len(ids) for cause, ids in found.facts.causes.items()}
         for name, found in verdict.architectures.items()
     }
-    print_summary(document, counts, folder.path, Console(highlight=False), origin=options.seed_from)
-    return int(verdict.verdict.exit_code)
+    print_summary(document, causes, folder.path, Console(highlight=False), origin=options.seed_from)
+
+
+def _broken_off(
+    error: TestbedError | KeyboardInterrupt, folder: "RunFolder", options: "RunOptions", *, as_json: bool
+) -> int:
+    """Say what ended the run early, and where to find what it had recorded; no tables, as most of them is unknown."""
+    from testbed.report.wording import replay_line  # noqa: PLC0415 - see _execute
+
+    if isinstance(error, UsageError | KeyboardInterrupt):
+        folder.discard_unless_begun()
+    code = _explain(error)
+    verdict = folder.path / "verdict.json"
+    if verdict.exists():
+        if as_json:
+            print(verdict.read_text(encoding="utf-8"), end="", flush=True)
+        _say(f"Report: {folder.path / 'report.html'}")
+        _say(replay_line(folder.path, options.seed, options.seed_from))
+    return code
+
+
+async def _stay(bed: "RunningTestbed") -> None:
+    """Until Ctrl-C, which is a good end here.
+
+    Raises:
+        EngineDiedError: A part died.
+    """
+    _say(f"kept running until Ctrl-C: endpoint {bed.aws.endpoint_url}, logs {bed.logs}")
+    with suppress(asyncio.CancelledError):
+        raise await bed.died()
 
 
 def _check_engine(engine: str) -> None:
@@ -162,35 +266,52 @@ def _list(_: argparse.Namespace) -> int:
     from testbed.catalog import load_scenario, scenario_paths  # noqa: PLC0415 - heavy, see _execute
 
     for name, path in scenario_paths().items():
-        scenario = load_scenario(str(path))
+        try:
+            scenario = load_scenario(str(path))
+        except UsageError as error:
+            print(f"{name:20} {error.message}")
+            continue
         print(f"{name:20} {scenario.summary}")
         for architecture in scenario.architectures:
             print(f"{'':20}   {architecture.name}: {architecture.summary}")
-    return 0
+    return EXIT_VALID
 
 
 def _report(arguments: argparse.Namespace) -> int:
     from testbed.report.html import write_report  # noqa: PLC0415 - heavy, see _execute
+    from testbed.run_folder import unwritable  # noqa: PLC0415 - the same
 
-    print(write_report(arguments.run_dir))
-    return 0
+    try:
+        print(write_report(arguments.run_dir))
+    except OSError as error:
+        raise unwritable(error, arguments.run_dir) from error
+    return EXIT_VALID
 
 
 def _up(arguments: argparse.Namespace) -> int:
     from testbed.up import keep_up  # noqa: PLC0415 - heavy, see _execute
 
-    _until_interrupted(
-        keep_up(arguments.scenario, port=arguments.port, max_connections=arguments.max_connections, tell=_say)
-    )
-    return 0
+    try:
+        _until_interrupted(
+            keep_up(arguments.scenario, port=arguments.port, max_connections=arguments.max_connections, tell=_say)
+        )
+    except KeyboardInterrupt:
+        _say("everything is stopped")
+    return EXIT_VALID
 
 
 def _doctor(_: argparse.Namespace) -> int:
-    from testbed.up import diagnosis  # noqa: PLC0415 - heavy, see _execute
+    from testbed.doctor import diagnosis  # noqa: PLC0415 - heavy, see _execute
 
     lines, usable = diagnosis()
     print("\n".join(lines))
-    return 0 if usable else EngineDiedError.exit_code
+    return EXIT_VALID if usable else EXIT_HARNESS
+
+
+def _search(_: argparse.Namespace) -> int:
+    raise UsageError(
+        "search is not part of this version", "run the scenario several times: each run without --seed has a new one"
+    )
 
 
 def _say(line: str) -> None:
@@ -198,7 +319,11 @@ def _say(line: str) -> None:
 
 
 def _until_interrupted(work: Coroutine[Any, Any, Any]) -> Any:
-    """Run ``work``; Ctrl-C and SIGTERM cancel it, so that it can stop what it has started."""
+    """Run ``work``; Ctrl-C and SIGTERM cancel it, so that it can stop what it has started.
+
+    Raises:
+        KeyboardInterrupt: It was cancelled.
+    """
 
     async def guarded() -> Any:
         task = asyncio.ensure_future(work)

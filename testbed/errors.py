@@ -1,5 +1,6 @@
 """The errors that the command line turns into one message, one hint and an exit code."""
 
+import signal
 from typing import Final
 
 EXIT_VALID: Final = 0
@@ -15,16 +16,18 @@ class TestbedError(Exception):
     Attributes:
         message: What happened, to what.
         hint: What to do next; may be empty.
+        log_tail: The last lines that a part wrote, where they may tell more; else empty.
         exit_code: What the command ends with.
     """
 
     __test__ = False  # not a test class, whatever pytest makes of the name
     exit_code: int = EXIT_HARNESS
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", *, log_tail: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.log_tail = log_tail
 
 
 class UsageError(TestbedError):
@@ -44,12 +47,25 @@ class EngineDiedError(TestbedError):
 
     Attributes:
         part: The part by name, for example ``"LocalStack"``.
-        log_tail: The last lines that the part wrote.
+        how: How it ended, for example ``"was killed by SIGKILL"``.
     """
 
     exit_code = EXIT_UNKNOWN
 
-    def __init__(self, part: str, how: str, log_tail: str = "") -> None:
-        super().__init__(f"{part} {how}", "what was recorded until then is kept in the run folder")
+    def __init__(
+        self, part: str, how: str, log_tail: str = "", *, hint: str = "what was recorded until then is kept"
+    ) -> None:
+        super().__init__(f"{part} {how}", hint, log_tail=log_tail)
         self.part = part
-        self.log_tail = log_tail
+        self.how = how
+
+
+def how_ended(status: int) -> str:
+    """How a process ended, for people.
+
+    Args:
+        status: As `subprocess.Popen.returncode`: negative when a signal ended it.
+    """
+    if status < 0:
+        return f"was killed by {signal.Signals(-status).name}"
+    return f"ended with exit code {status}"

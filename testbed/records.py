@@ -5,20 +5,16 @@ Reading changes nothing: queues are listed through LocalStack's developer endpoi
 
 import json
 import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-import boto3
-import psycopg
-from psycopg import sql
-
-from testbed.errors import HarnessError
+from testbed.errors import HarnessError, UsageError
 
 _REGION: Final = "us-east-1"
 _ACCOUNT: Final = "000000000000"
+_READ_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +34,8 @@ class Places:
 
     def client(self, service: str) -> Any:
         """A boto3 client for LocalStack itself."""
+        import boto3  # noqa: PLC0415 - a third of the import time of every scenario, and used at the end of a run only
+
         session = boto3.Session("test", "test", region_name=_REGION)
         return session.client(service, endpoint_url=self.emulator_url)
 
@@ -72,11 +70,20 @@ class Table:
 
     def ids(self, places: Places) -> Counter[str]:
         """Id of each stored order, with its number of rows."""
+        import psycopg  # noqa: PLC0415 - as with boto3 above
+        from psycopg import sql  # noqa: PLC0415 - the same
+
         query = sql.SQL("SELECT {id}::text, count(*) FROM {table} GROUP BY 1").format(
             id=sql.Identifier(self.id_column), table=sql.Identifier(self.name)
         )
         with psycopg.connect(places.admin_dsn) as connection:
-            return Counter({str(order_id): count for order_id, count in connection.execute(query)})
+            try:
+                return Counter({str(order_id): count for order_id, count in connection.execute(query)})
+            except psycopg.ProgrammingError as error:  # no such table or column
+                raise UsageError(
+                    f"stored orders cannot be read from table {self.name!r}: {error.diag.message_primary}",
+                    "does the scenario's schema create it, and does Deployment(stored=Table(...)) name it?",
+                ) from error
 
 
 @dataclass(frozen=True)
@@ -143,7 +150,11 @@ class Stream:
         kinesis = places.client("kinesis")
         checkpoints = places.checkpoints.get(self.name, {})
         found: Counter[str] = Counter()
-        for shard in kinesis.list_shards(StreamName=self.name)["Shards"]:
+        try:
+            shards = kinesis.list_shards(StreamName=self.name)["Shards"]
+        except kinesis.exceptions.ResourceNotFoundException as error:
+            raise UsageError(f"stream {self.name!r} does not exist", "does deploy() create it?") from error
+        for shard in shards:
             after = checkpoints.get(shard["ShardId"])
             for record in _records(kinesis, self.name, shard["ShardId"], after=after):
                 found[record["PartitionKey"]] += 1
@@ -151,16 +162,28 @@ class Stream:
 
 
 def _messages(places: Places, queue: str) -> list[dict[str, Any]]:
+    import urllib.request  # noqa: PLC0415 - as with boto3 above
+
     url = f"{places.emulator_url}/_aws/sqs/messages/{_REGION}/{_ACCOUNT}/{queue}?ShowInvisible=true&ShowDelayed=true"
     headers = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": "AmazonSQS.ReceiveMessage"}
     request = urllib.request.Request(url, b"{}", headers)  # noqa: S310 - our own loopback URL
     try:
-        with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 - the same
+        with urllib.request.urlopen(request, timeout=_READ_SECONDS) as response:  # noqa: S310 - the same
             answer = json.load(response)
     except urllib.error.HTTPError as error:
-        raise HarnessError(f"queue {queue!r} cannot be read: HTTP {error.code}", "does deploy() create it?") from error
+        raise UsageError(f"queue {queue!r} cannot be read: {_said(error)}", "does deploy() create it?") from error
+    except OSError as error:
+        raise HarnessError(f"queue {queue!r} cannot be read: {error}") from error
     messages: list[dict[str, Any]] = answer.get("Messages") or []
     return messages
+
+
+def _said(error: "urllib.error.HTTPError") -> str:
+    """The message in AWS's JSON error document, where it is one."""
+    try:
+        return str(json.load(error)["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"HTTP {error.code}"
 
 
 def _records(

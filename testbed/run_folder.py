@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import platform
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,7 +17,16 @@ import psutil
 from testbed.errors import HarnessError, UsageError
 
 SCHEMA_VERSION: Final = 1
-_DECIDING: Final = ("serverless-testbed", "botocore", "awslambdaric", "aws-lambda-powertools", "psycopg", "aiohttp")
+_HINT: Final = "runs/latest is the folder of the last run"
+_DECIDING: Final = (
+    "serverless-testbed",
+    "boto3",
+    "botocore",
+    "awslambdaric",
+    "aws-lambda-powertools",
+    "psycopg",
+    "aiohttp",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +34,7 @@ class RunOptions:
     """What was asked for; with the scenario, all that decides a run.
 
     Attributes:
-        scenario: Name or path of the scenario, as given.
+        scenario: Name of the scenario, or the path of its file.
         seed: Seed of everything random.
         seed_from: ``"cli"`` or ``"generated"``.
         architectures: Names; empty for all.
@@ -55,7 +65,6 @@ class RunFolder:
         self.logs = self.path / "logs"
         try:
             self.logs.mkdir()
-            _point(runs / "latest", self.path.name)
         except OSError as error:
             raise unwritable(error, self.path) from error
 
@@ -70,7 +79,7 @@ class RunFolder:
         return self.path / "journal.jsonl"
 
     def write_manifest(self, options: RunOptions, engine: Mapping[str, Any]) -> None:
-        """Write down everything that decides how the run behaves."""
+        """Write down everything that decides how the run behaves; from here on it is the latest run."""
         self.write_json(
             "manifest.json",
             {
@@ -87,6 +96,15 @@ class RunFolder:
                 },
             },
         )
+        try:
+            _point(self.path.with_name("latest"), self.path.name)
+        except OSError as error:
+            raise unwritable(error, self.path) from error
+
+    def discard_unless_begun(self) -> None:
+        """Remove the folder of a run that ended before its manifest was written: it holds nothing to look at."""
+        if not (self.path / "manifest.json").exists():
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def write_json(self, name: str, document: Mapping[str, Any]) -> None:
         """Write one document, whole or not at all."""
@@ -108,14 +126,19 @@ def read_options(run_dir: Path) -> RunOptions:
     try:
         manifest = json.loads((run_dir / "manifest.json").read_text())
     except (OSError, ValueError) as error:
-        raise UsageError(f"{run_dir} is no run folder: {error}", "runs/latest is the last run's") from error
+        raise UsageError(f"{run_dir} is no run folder: {error}", _HINT) from error
+    if not isinstance(manifest, dict):
+        raise UsageError(f"{run_dir} is no run folder: its manifest.json is no JSON object", _HINT)
     if manifest.get("schema_version") != SCHEMA_VERSION:
         raise UsageError(
             f"{run_dir} has schema_version {manifest.get('schema_version')!r}, this testbed reads {SCHEMA_VERSION}",
             f"it was written by version {manifest.get('versions', {}).get('serverless-testbed', 'unknown')}",
         )
-    options = manifest["options"]
-    return RunOptions(**{**options, "architectures": tuple(options["architectures"])})
+    try:
+        options = manifest["options"]
+        return RunOptions(**{**options, "architectures": tuple(options["architectures"])})
+    except (KeyError, TypeError) as error:
+        raise UsageError(f"the options in {run_dir / 'manifest.json'} are damaged: {error}", _HINT) from error
 
 
 def unwritable(error: OSError, path: Path) -> HarnessError:

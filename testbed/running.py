@@ -20,6 +20,7 @@ from testbed.scenario import Aws, Db
 
 _LOOPBACK: Final = "127.0.0.1"
 _PLANE: Final = "the data plane"
+_NEWS_SECONDS: Final = 1.0
 _T = TypeVar("_T")
 
 
@@ -31,11 +32,13 @@ class RunningTestbed:
         aws: boto3 clients for the gateway.
         engine: LocalStack and Postgres.
         plane: Control of the data plane.
+        logs: Folder with the logs of all parts, function logs included.
     """
 
     aws: Aws
     engine: Engine
     plane: PlaneClient
+    logs: Path
     _proxy_port: int
 
     async def create_database(self, name: str) -> Db:
@@ -52,15 +55,20 @@ class RunningTestbed:
         return Db(f"{proxied}?sslmode=disable", self.engine.postgres.dsn(name, user="postgres"))
 
     async def died(self) -> EngineDiedError:
-        """Wait until a part dies."""
-        return await self.engine.died()
+        """Wait until a part dies: a process of the run, or the fork server, which only the plane sees."""
+        dying = [asyncio.create_task(self.engine.died()), asyncio.create_task(self.plane.death())]
+        try:
+            done, _ = await asyncio.wait(dying, return_when=asyncio.FIRST_COMPLETED)
+            return done.pop().result()
+        finally:
+            await _cancelled(*dying)
 
 
 @asynccontextmanager
 async def running_testbed(
     *,
     max_connections: int,
-    logs: Path,
+    logs: Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
     port: int = 0,
 ) -> AsyncIterator[RunningTestbed]:
@@ -68,7 +76,7 @@ async def running_testbed(
 
     Args:
         max_connections: Postgres's setting.
-        logs: Folder for the logs of all parts, function logs included.
+        logs: Folder for the logs of all parts, function logs included; None keeps them until the end only.
         progress: Takes lines for people at a first-time installation.
         port: The gateway's port on loopback; 0 takes a free one.
 
@@ -80,11 +88,12 @@ async def running_testbed(
         host = f"{_LOOPBACK}:{listening.getsockname()[1]}"
         token = secrets.token_urlsafe(24)
         async with RunSpace() as space:
+            logs = logs or _folder(space, "logs")
             child = _spawn_plane(space, listening, host, token, logs)
             space.watch(child)
             plane = PlaneClient(f"http://{host}", token)
             try:
-                engine = await _or_death(
+                engine = await _started(
                     space,
                     start_engine(
                         space,
@@ -96,11 +105,11 @@ async def running_testbed(
                     ),
                 )
                 postgres = engine.postgres
-                answer = await _or_death(
+                answer = await _started(
                     space,
                     plane.call("connect", emulator_url=engine.localstack_url, host=postgres.host, port=postgres.port),
                 )
-                yield RunningTestbed(Aws(f"http://{host}"), engine, plane, answer["port"])
+                yield RunningTestbed(Aws(f"http://{host}"), engine, plane, logs, answer["port"])
             finally:
                 await plane.close()
 
@@ -118,12 +127,10 @@ def _listening(port: int) -> socket.socket:
 
 
 def _spawn_plane(space: RunSpace, listening: socket.socket, host: str, token: str, logs: Path) -> Child:
-    folder = space.folder / "plane"
-    folder.mkdir()
     settings = {
         "host": host,
         "token": token,
-        "folder": str(folder),
+        "folder": str(_folder(space, "plane")),
         "logs": str(logs.resolve()),
         "run": next(iter(space.environment.values())),
         "socket": listening.fileno(),
@@ -137,16 +144,45 @@ def _spawn_plane(space: RunSpace, listening: socket.socket, host: str, token: st
     )
 
 
-async def _or_death(space: RunSpace, work: Coroutine[Any, Any, _T]) -> _T:
+def _folder(space: RunSpace, name: str) -> Path:
+    folder = space.folder / name
+    folder.mkdir()
+    return folder
+
+
+async def _started(space: RunSpace, work: Coroutine[Any, Any, _T]) -> _T:
     """The result of ``work``, unless a part dies first."""
-    working, dying = asyncio.create_task(work), asyncio.create_task(space.died())
+    try:
+        return await unless_dead(space.died(), work)
+    except EngineDiedError as death:
+        raise HarnessError(
+            f"{death.message} while the testbed started",
+            "run the command again; `testbed doctor` shows what it runs on",
+            log_tail=death.log_tail,
+        ) from death
+
+
+async def unless_dead(died: Coroutine[Any, Any, EngineDiedError], work: Coroutine[Any, Any, _T]) -> _T:
+    """The result of ``work``, unless a part dies first: then its death is what is raised.
+
+    A death shows first as all kinds of failures of whoever used the part, so a failure waits a moment for the news.
+
+    Raises:
+        EngineDiedError: As ``died`` returns it.
+    """
+    working, dying = asyncio.create_task(work), asyncio.create_task(died)
     try:
         await asyncio.wait((working, dying), return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        died = dying.result()
-        raise HarnessError(f"{died.message} while the testbed started", died.log_tail)
+        if working.done() and working.exception() is not None and not dying.done():
+            await asyncio.wait((dying,), timeout=_NEWS_SECONDS)
+        if dying.done():
+            raise dying.result()
+        return working.result()
     finally:
-        for task in (working, dying):
-            task.cancel()
-        await asyncio.gather(working, dying, return_exceptions=True)
+        await _cancelled(working, dying)
+
+
+async def _cancelled(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -3,14 +3,10 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import cached_property, reduce
 from operator import add
 from random import Random
 from typing import Any, Final, Protocol
-
-import boto3
-import psycopg
-from botocore.config import Config
 
 from testbed.chaos.fault import CallFault, Fault
 from testbed.chaos.poison import Poison
@@ -34,12 +30,19 @@ class Aws:
 
     def __init__(self, endpoint_url: str) -> None:
         self.endpoint_url = endpoint_url
-        self._session = boto3.Session("test", "test", region_name=REGION)
 
     def client(self, service: str) -> Any:
         """A boto3 client of ``service``, as ``boto3.client`` gives it."""
+        from botocore.config import Config  # noqa: PLC0415 - half of the import time of every scenario, see _session
+
         config = Config(retries={"total_max_attempts": 3, "mode": "standard"}, s3={"addressing_style": "path"})
         return self._session.client(service, endpoint_url=self.endpoint_url, config=config)
+
+    @cached_property
+    def _session(self) -> Any:
+        import boto3  # noqa: PLC0415 - whoever only lists scenarios, or runs functions, needs none
+
+        return boto3.Session("test", "test", region_name=REGION)
 
     def rest_api_url(self, api_id: str, stage: str) -> str:
         """The address of a deployed stage, without a slash at its end."""
@@ -60,6 +63,8 @@ class Db:
 
     def execute(self, sql: str) -> None:
         """Run statements as the ordinary user who will own what they create."""
+        import psycopg  # noqa: PLC0415 - as with boto3 above
+
         with psycopg.connect(self.admin_dsn, autocommit=True) as connection:
             connection.execute("SET ROLE app")
             connection.execute(sql.encode())

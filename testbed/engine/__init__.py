@@ -6,7 +6,7 @@ from pathlib import Path
 from testbed.engine.base import Engine, EngineInfo
 from testbed.engine.facts import EngineFacts, inspect_engine
 from testbed.engine.localstack import Plane
-from testbed.engine.postgres import Postgres
+from testbed.engine.postgres import Postgres, check_max_connections
 from testbed.engine.process import start_process_engine
 from testbed.engine.runspace import Child, RunSpace
 
@@ -17,6 +17,7 @@ __all__ = [
     "EngineInfo",
     "Postgres",
     "RunSpace",
+    "check_max_connections",
     "inspect_engine",
     "start_engine",
 ]

@@ -21,6 +21,7 @@ _READY_SECONDS: Final = 90.0
 _POLL_SECONDS: Final = 0.03
 _ATTEMPTS: Final = 3
 _OK: Final = 200
+_HINT: Final = "run the command again; `testbed doctor` shows what it runs on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ async def start_localstack(space: RunSpace, installation: Installation, plane: P
         await child.stop()
         if "Address already in use" not in child.log_tail():
             break
-    raise HarnessError(f"{_NAME} {installation.version} {problem}\n{child.log_tail()}", f"its log is {log}")
+    raise HarnessError(f"{_NAME} {installation.version} {problem}", _HINT, log_tail=child.log_tail())
 
 
 def _environment(space: RunSpace, installation: Installation, plane: Plane, port: int) -> dict[str, str]:
@@ -109,7 +110,7 @@ async def _wait_until_ready(child: Child, url: str) -> str | None:
                 await asyncio.sleep(_POLL_SECONDS)
     except TimeoutError:
         return f"was not ready within {_READY_SECONDS:.0f} s"
-    return "ended while it started"
+    return f"{child.death().how} while it started"
 
 
 async def _get(session: aiohttp.ClientSession, url: str) -> dict[str, Any] | None:

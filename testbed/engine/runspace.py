@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from testbed.engine import guard
-from testbed.errors import EngineDiedError, HarnessError
+from testbed.errors import EngineDiedError, HarnessError, how_ended
 
 _PREFIX: Final = "serverless-testbed-"
 _LOCK: Final = "lock"
@@ -63,9 +63,7 @@ class Child:
 
     def death(self) -> EngineDiedError:
         """How it ended; only for a process that has ended."""
-        status = self._ended.result()
-        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with exit code {status}"
-        return EngineDiedError(self.name, how, self.log_tail())
+        return EngineDiedError(self.name, how_ended(self._ended.result()), self.log_tail())
 
     async def stop(self) -> None:
         """End it and its process group at once: it is throw-away."""

@@ -1,10 +1,11 @@
 """How the command talks to the plane: settings at its start, and its control routes afterwards."""
 
+import asyncio
 from typing import Any, Final
 
 import aiohttp
 
-from testbed.errors import HarnessError
+from testbed.errors import EngineDiedError, HarnessError
 
 SETTINGS_VARIABLE: Final = "TESTBED_PLANE_SETTINGS"
 _TOKEN_HEADER: Final = "x-testbed-token"  # noqa: S105 - a name, not a secret
@@ -37,6 +38,16 @@ class PlaneClient:
         if response.status != 200:  # noqa: PLR2004 - HTTP's "OK"
             raise HarnessError(f"the data plane refuses {route!r}: {answer.get('message', answer)}")
         return answer
+
+    async def death(self) -> EngineDiedError:
+        """Wait until the plane says that its fork server has died; for ever, should the plane itself die."""
+        unlimited = aiohttp.ClientTimeout(total=None)
+        try:
+            async with self._session.post("/_testbed/death", json={}, timeout=unlimited) as response:
+                return EngineDiedError(**await response.json())
+        except aiohttp.ClientError:  # the plane is gone, which its parent sees
+            never: asyncio.Future[EngineDiedError] = asyncio.get_running_loop().create_future()
+            return await never
 
     async def close(self) -> None:
         """Close the connections."""

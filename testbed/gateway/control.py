@@ -1,5 +1,6 @@
 """The testbed's own routes on the gateway: how the command and the emulator's plugin talk to the plane."""
 
+import asyncio
 import hmac
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -32,6 +33,7 @@ class Control:
             "begin": self._begin,
             "end": self._end,
             "status": self._status,
+            "death": self._death,
         }
 
     async def handle(self, request: Inbound) -> Reply:
@@ -58,6 +60,11 @@ class Control:
 
     async def _end(self, _: _Answer) -> _Answer:
         return await self._plane.end()
+
+    async def _death(self, _: _Answer) -> _Answer:
+        """Answers when the fork server has died, and not before."""
+        death = await asyncio.shield(self._plane.death)
+        return {"part": death.part, "how": death.how, "log_tail": death.log_tail}
 
     async def _status(self, _: _Answer) -> _Answer:
         return self._plane.status()

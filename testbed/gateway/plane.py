@@ -14,6 +14,7 @@ from testbed.chaos.schedule import Schedule, faults_from_json
 from testbed.compute.aws import AwsCallError
 from testbed.compute.invoke import Compute
 from testbed.compute.pollers.fleet import PollerFleet
+from testbed.errors import EngineDiedError
 from testbed.gateway.caller import AwsClient
 from testbed.gateway.core import Gateway
 from testbed.gateway.emulator import Emulator
@@ -50,6 +51,9 @@ class Plane:
 
     Args:
         settings: Where everything is.
+
+    Attributes:
+        death: How the fork server ended, should it end: whoever started the plane cannot see that process.
     """
 
     def __init__(self, settings: PlaneSettings) -> None:
@@ -64,9 +68,10 @@ class Plane:
             logs=settings.logs,
             gateway_url=f"http://{settings.host}",
             run=settings.run,
+            on_death=self._fork_server_died,
         )
-        self.gateway = Gateway(self._emulator, self.compute, self.journal, self.clock)
-        self.gateway.use_apis_of(self._quiet)
+        self.death: asyncio.Future[EngineDiedError] = asyncio.get_running_loop().create_future()
+        self.gateway = Gateway(self._emulator, self.compute, self.journal, self.clock, self._quiet)
         self.fleet = PollerFleet(
             AwsClient(self.gateway.aws, settings.host), self.gateway, self.journal.record, aws_profile, time.time
         )
@@ -102,7 +107,7 @@ class Plane:
     async def connect(self, emulator_url: str, host: str, port: int) -> int:
         """Use this emulator, and put the proxy in front of this Postgres; returns the proxy's port."""
         self._emulator.url = emulator_url
-        self.postgres = PostgresProxy((host, port), self.gateway.decide, self.journal.record, self.clock)
+        self.postgres = PostgresProxy((host, port), self.gateway.faults.decide, self.journal.record, self.clock)
         return await self.postgres.start()
 
     async def begin(self, order: Mapping[str, Any]) -> None:
@@ -112,7 +117,7 @@ class Plane:
             order: ``architecture``, ``seed``, ``faults`` (JSON), ``journal`` (path), ``zero`` (`time.monotonic` of
                 second 0 of the traffic; one clock for all processes of a machine).
         """
-        self._schedule = Schedule(faults_from_json(order["faults"]), order["seed"], self.gateway.journal_fault)
+        self._schedule = Schedule(faults_from_json(order["faults"]), order["seed"], self.gateway.faults.journal_fault)
         self.gateway.arm(self._schedule)
         self._peak_depth = 0
         if self.postgres:
@@ -127,7 +132,7 @@ class Plane:
             "resources": {
                 "peak_concurrency": stats.peak_account_concurrency,
                 "peak_connections": self.postgres.peak_sessions if self.postgres else 0,
-                "throttles": stats.throttles + self.gateway.throttles,
+                "throttles": stats.throttles + self.gateway.faults.throttles,
                 "cold_starts": sum(stats.cold_starts.values()),
                 "peak_queue_depth": self._peak_depth,
             },
@@ -138,6 +143,10 @@ class Plane:
         self.journal.close()
         await self.compute.reset()
         return facts
+
+    def _fork_server_died(self, error: EngineDiedError) -> None:
+        if not self.death.done():
+            self.death.set_result(error)
 
     async def changed(self, service: str, operation: str, resource: str) -> None:
         """The emulator says that ``operation`` changed what is deployed."""

@@ -15,6 +15,7 @@ from testbed.gateway.message import Inbound, Reply
 from testbed.gateway.wire import json_reply
 
 _READ_FIRST_BYTES: Final = 1 << 20
+_GRACE_SECONDS: Final = 0.5  # for requests that go on at the end; one of them waits for news that may never come
 _CONNECTION_HEADERS: Final = ("Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive")
 
 
@@ -37,7 +38,9 @@ class GatewayServer:
     def __init__(self, gateway: Gateway, control: Routes) -> None:
         self._gateway = gateway
         self._control = control
-        self._runner = web.ServerRunner(web.Server(self._handle, access_log=None), handle_signals=False)
+        self._runner = web.ServerRunner(
+            web.Server(self._handle, access_log=None), handle_signals=False, shutdown_timeout=_GRACE_SECONDS
+        )
 
     async def start(self, listening: socket.socket) -> None:
         """Accept connections on ``listening``."""

@@ -70,7 +70,7 @@ async def test_the_death_of_the_fork_server_is_reported_and_ends_its_environment
     processes = family(psutil.Process())
     os.kill(compute._processes._server.pid, signal.SIGKILL)
     assert (await running).function_error == "Unhandled"
-    assert [death.part for death in deaths] == ["The fork server of the Lambda plane"]
+    assert [death.part for death in deaths] == ["the fork server of the Lambda plane"]
     assert gone(processes) == []
     refused = await compute.invoke("busy", b"", caller="client")
     assert (refused.status, refused.error.code) == (500, "ServiceException")

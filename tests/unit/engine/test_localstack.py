@@ -12,12 +12,13 @@ from aiohttp.test_utils import TestServer
 from testbed.engine import localstack
 from testbed.engine.installation import Installation
 from testbed.engine.localstack import Plane, _environment, _wait_until_ready
+from testbed.errors import EngineDiedError
 
 PLUGIN, OWN = "/_testbed/plugin/health", "/_localstack/health"
 
 
-def child(*, running: bool = True) -> Any:
-    return SimpleNamespace(running=running)
+def child(*, running: bool = True, **more: Any) -> Any:
+    return SimpleNamespace(running=running, **more)
 
 
 @pytest.fixture
@@ -71,7 +72,8 @@ async def test_a_service_that_does_not_load_fails_the_start(answers: tuple[str, 
 
 async def test_the_end_of_the_process_ends_the_wait() -> None:
     """Nobody waits for a process that is gone."""
-    assert await _wait_until_ready(child(running=False), "http://127.0.0.1:9") == "ended while it started"
+    ended = child(running=False, death=lambda: EngineDiedError("LocalStack", "was killed by SIGKILL"))
+    assert await _wait_until_ready(ended, "http://127.0.0.1:9") == "was killed by SIGKILL while it started"
 
 
 async def test_the_wait_has_an_end(

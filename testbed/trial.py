@@ -1,0 +1,267 @@
+"""The trial of one architecture: deployed, put under load and faults, drained, and accounted for."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from testbed.chaos.fault import CallFault
+from testbed.chaos.schedule import named, to_json
+from testbed.errors import HarnessError, TestbedError, UsageError
+from testbed.ledger.causes import causes
+from testbed.ledger.history import Attempt, HistoryWriter
+from testbed.ledger.jsonl import read_journal
+from testbed.ledger.latency import latency_ms
+from testbed.ledger.reconcile import Ledger, Observed, reconcile
+from testbed.ledger.verdict import ArchitectureVerdict, Claim, Facts, Faults, Resources, blind_spots
+from testbed.load.client import LoadSummary, run_load
+from testbed.load.orders import Request
+from testbed.own_lines import shortened
+from testbed.records import Places
+from testbed.report.console import Progress
+from testbed.run_folder import RunFolder
+from testbed.running import RunningTestbed, unless_dead
+from testbed.scenario import Architecture, Aws, Db, Deployment, Scenario
+from testbed.threads import in_daemon_thread
+
+_LEAD_SECONDS: Final = 0.2  # from arming the faults to second 0 of the traffic
+_WATCH_SECONDS: Final = 0.25
+_QUIET_LOOKS: Final = 2  # looks in a row that must find nothing left: depths are measured before idleness
+
+Show = Callable[[Progress], None]
+
+
+@dataclass(kw_only=True)
+class Trial:
+    """One architecture under test.
+
+    Attributes:
+        bed: Where it is deployed.
+        scenario: What it belongs to.
+        architecture: What is tested.
+        seed: Seed of the faults.
+        requests: The traffic.
+        folder: Where the journal goes.
+        history: Takes what the clients saw.
+        show: Takes the progress.
+    """
+
+    bed: RunningTestbed
+    scenario: Scenario
+    architecture: Architecture
+    seed: int
+    requests: Sequence[Request]
+    folder: RunFolder
+    history: HistoryWriter
+    show: Show
+
+    def __post_init__(self) -> None:
+        self.attempts: list[Attempt] = []
+        self.faults = named([*self.scenario.chaos, *self.architecture.chaos])
+        self.status: dict[str, Any] = {}
+        self.zero = 0.0
+        self.drained = False
+
+    async def run(self) -> ArchitectureVerdict:
+        """Everything from the deployment to the verdict.
+
+        Raises:
+            EngineDiedError: A part died.
+            UsageError: The scenario does not work.
+            HarnessError: The testbed cannot do its work.
+        """
+        return await unless_dead(self.bed.died(), self._run())
+
+    async def _run(self) -> ArchitectureVerdict:
+        name = self.architecture.name
+        self.show(Progress(architecture=name, stage="deploying"))
+        db = await self.bed.create_database(name.replace("-", "_"))
+        deployment = await deployed(self.scenario, self.architecture, self.bed.aws, db)
+        summary = await self._traffic(deployment)
+        self.show(Progress(architecture=name, stage="draining"))
+        drain_seconds = await self._drain(summary)
+        checkpoints = self._checkpoints()
+        end = await self.bed.plane.call("end")
+        self.show(Progress(architecture=name, stage="counting"))
+        observed = await in_daemon_thread(lambda: self._look(deployment, db, checkpoints))
+        await in_daemon_thread(self._remove_mappings)
+        return self._verdict(observed, end, drain_seconds)
+
+    async def _traffic(self, deployment: Deployment) -> LoadSummary:
+        self.zero = time.monotonic() + _LEAD_SECONDS
+        await self.bed.plane.call(
+            "begin",
+            architecture=self.architecture.name,
+            seed=self.seed,
+            faults=to_json([fault for fault in self.faults if isinstance(fault, CallFault)]),
+            journal=str(self.folder.journal.resolve()),
+            zero=self.zero,
+        )
+        summary = LoadSummary(planned=len(self.requests))
+
+        def progress(latest: LoadSummary) -> None:
+            nonlocal summary
+            summary = latest
+
+        watching = asyncio.create_task(self._watch(lambda: summary))
+        try:
+            return await run_load(
+                self.requests,
+                architecture=self.architecture.name,
+                base_url=deployment.url,
+                timeout=self.scenario.traffic.timeout,
+                max_in_flight=self.scenario.traffic.max_in_flight,
+                record=self._record,
+                progress=progress,
+                start=self.zero,
+            )
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+
+    def _record(self, attempt: Attempt) -> None:
+        self.attempts.append(attempt)
+        self.history.write(attempt)
+
+    async def _watch(self, summary: Callable[[], LoadSummary]) -> None:
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            await self._look_once(summary(), self.scenario.traffic.arrivals.stage_at(self._now()))
+
+    async def _look_once(self, summary: LoadSummary, stage: str) -> None:
+        self.status = await self.bed.plane.call("status")
+        if error := self.status["journal_error"]:
+            raise HarnessError(
+                f"the journal cannot be written: {error}", "free some space, or choose another folder with --out"
+            )
+        self.show(
+            Progress(
+                architecture=self.architecture.name,
+                stage=stage,
+                t=self._now(),
+                planned=summary.planned,
+                sent=summary.sent,
+                stored=self.status["stored"],
+                queue_depth=self.status["queue_depth"],
+                connections=self.status["connections"],
+            )
+        )
+
+    async def _drain(self, summary: LoadSummary) -> float:
+        """Wait until nothing is on its way any more, or the deadline; returns the seconds that it took.
+
+        A message that its consumer gave up moves to the dead-letter queue only with the *next* receive (SQS developer
+        guide, "Using dead-letter queues"), so an idle consumer is not enough: the queue itself must be empty.
+        """
+        started = time.monotonic()
+        started_epoch = time.time()
+        quiet = 0
+        while quiet < _QUIET_LOOKS and time.monotonic() - started < self.scenario.drain_seconds:
+            await asyncio.sleep(_WATCH_SECONDS)
+            await self._look_once(summary, "draining")
+            quiet = quiet + 1 if _is_quiet(self.status, started_epoch) else 0
+        self.drained = quiet >= _QUIET_LOOKS
+        return round(time.monotonic() - started, 2)
+
+    def _checkpoints(self) -> dict[str, dict[str, str | None]]:
+        return {
+            mapping["source"].rpartition("/")[2]: mapping["checkpoints"]
+            for mapping in self.status.get("mappings", ())
+            if ":kinesis:" in mapping["source"]
+        }
+
+    def _look(self, deployment: Deployment, db: Db, checkpoints: dict[str, dict[str, str | None]]) -> Observed:
+        places = Places(emulator_url=self.bed.engine.localstack_url, admin_dsn=db.admin_dsn, checkpoints=checkpoints)
+        return Observed(
+            stored=deployment.stored.ids(places),
+            dead_lettered={order for place in deployment.dead_letters for order in place.ids(places)},
+            left={order for source in deployment.sources for order in source.ids(places)},
+        )
+
+    def _remove_mappings(self) -> None:
+        """Take the pollers away, so that they cost the next architecture nothing."""
+        client = self.bed.aws.client("lambda")
+        for page in client.get_paginator("list_event_source_mappings").paginate():
+            for mapping in page["EventSourceMappings"]:
+                client.delete_event_source_mapping(UUID=mapping["UUID"])
+
+    def _verdict(self, observed: Observed, end: dict[str, Any], drain_seconds: float) -> ArchitectureVerdict:
+        poison = {request.id for request in self.requests if request.poison}
+        hops = (hop for hop in read_journal(self.folder.journal) if hop["architecture"] == self.architecture.name)
+        fired: dict[str, int] = end["fired"]
+        facts = Facts(
+            ledger=reconcile(self.attempts, observed, poison),
+            latency_ms=latency_ms(self.attempts),
+            resources=replace(Resources(**end["resources"]), drain_seconds=drain_seconds),
+            faults=Faults(armed=len(fired), fired=sum(fired.values())),
+            causes=causes(self.attempts, hops),
+        )
+        blind = blind_spots(
+            drained=self.drained,
+            never_fired=[name for name, count in fired.items() if not count],
+            never_succeeded=[] if facts.ledger.acknowledged else ["order"],
+        )
+        claims = [expectation.evaluate(facts) for expectation in self.architecture.expectations]
+        return ArchitectureVerdict(facts, (*claims, *blind))
+
+    def broken_off(self, reason: str) -> ArchitectureVerdict:
+        """What can be said when it came to no end: what clients saw. Where the orders are, nobody knows."""
+        counted = reconcile(self.attempts, Observed(), set())
+        seen = Ledger(
+            attempted=counted.attempted,
+            acknowledged=counted.acknowledged,
+            refused=counted.refused,
+            unknown=counted.unknown,
+            unsent=counted.unsent,
+        )
+        claims = [Claim(each.claim, None, "could not be seen") for each in self.architecture.expectations]
+        facts = Facts(ledger=seen, latency_ms=latency_ms(self.attempts))
+        return ArchitectureVerdict(facts, (*claims, *blind_spots(died=reason)))
+
+    def _now(self) -> float:
+        return time.monotonic() - self.zero
+
+
+async def deployed(scenario: Scenario, architecture: Architecture, aws: Aws, db: Db) -> Deployment:
+    """Set up the database of ``architecture`` and deploy it.
+
+    Raises:
+        UsageError: The schema or ``deploy`` fails, with the lines of the scenario that did.
+    """
+    try:
+        if scenario.database.schema:
+            await in_daemon_thread(lambda: db.execute(scenario.database.schema))
+    except Exception as error:
+        raise UsageError(
+            f"the schema of scenario {scenario.name!r} does not work: {str(error).strip()}",
+            "it is the SQL in Scenario(database=Database(schema=...))",
+        ) from error
+    try:
+        return await in_daemon_thread(lambda: architecture.deploy(aws, db))
+    except TestbedError:
+        raise
+    except Exception as error:
+        raise UsageError(
+            f"deploying architecture {architecture.name!r} failed:\n{shortened(error)}", "mend its deploy()"
+        ) from error
+
+
+def _is_quiet(status: dict[str, Any], since: float) -> bool:
+    """Whether nothing is queued, in flight or unread any more.
+
+    Args:
+        status: The plane's status.
+        since: `time.time` after which a stream must have been found empty.
+    """
+    return (
+        not status["concurrency"]
+        and not status["queued_events"]
+        and not status["queue_depth"]
+        and all(
+            mapping["idle"] and (":kinesis:" not in mapping["source"] or (mapping["caught_up_at"] or 0) >= since)
+            for mapping in status["mappings"]
+        )
+    )
