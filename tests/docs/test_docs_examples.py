@@ -1,0 +1,133 @@
+"""The examples in the pages work as they are printed."""
+
+import inspect
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.validate import validate_parameters
+from markdown_pages import Block, blocks, read
+
+import testbed
+from testbed.catalog import load_scenario
+from testbed.gateway.classify import service_model
+from testbed.ledger.verdict import ArchitectureVerdict, Claim, EngineFacts, Facts, RunVerdict
+from testbed.pytest_plugin import RunScenario
+
+PYTHON = blocks("python")
+FILES = [block for block in PYTHON if block.file]
+TESTS = [block for block in PYTHON if block.text.startswith("def test_")]
+FRAGMENTS = [block for block in PYTHON if block.text.startswith("aws.")]
+RUNNABLE = [block for block in PYTHON if block not in FILES + TESTS + FRAGMENTS and block.page != "faults.md"]
+
+
+def label(block: Block) -> str:
+    return f"{block.page}:{block.file or block.text.splitlines()[0]}"
+
+
+def write_files(page: str, folder: Path) -> list[Path]:
+    """The files of a page, in a folder; returns those that hold scenarios."""
+    for block in FILES:
+        if block.page == page:
+            path = folder / str(block.file)
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(block.text, encoding="utf-8")
+    return sorted(folder.glob("*.py"))
+
+
+@pytest.mark.parametrize("block", RUNNABLE, ids=label)
+def test_each_example_runs_by_itself(block: Block) -> None:
+    """In a fresh module; the examples hold assertions of their own. Those about faults are run beside the faults."""
+    assert "assert " in block.text
+    exec(compile(block.text, block.page, "exec"), {"__name__": "example"})  # noqa: S102 - the page is our own
+
+
+@pytest.mark.parametrize("page", sorted({block.page for block in FILES}))
+def test_each_scenario_loads_and_plans_its_traffic(page: str, tmp_path: Path) -> None:
+    """With the functions that it deploys beside it, each under the handler that it names."""
+    for path in write_files(page, tmp_path):
+        scenario = load_scenario(str(path))
+        assert len(scenario.traffic.plan(42, scenario.poison)) > 100
+        handlers = re.findall(r'"(\w+)\.handler"', path.read_text(encoding="utf-8"))
+        assert handlers
+        for module in handlers:
+            assert "def handler(event, context):" in (tmp_path / "shop" / f"{module}.py").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("block", FILES, ids=label)
+def test_no_line_of_an_example_is_too_long_to_read(block: Block) -> None:
+    """The same limit as for the project's own code."""
+    assert max(map(len, block.text.splitlines())) <= 120
+
+
+class CheckedLambda:
+    """Takes a mapping that AWS's own model of the Lambda API finds right."""
+
+    def create_event_source_mapping(self, **params: Any) -> None:
+        shape = service_model("lambda").operation_model("CreateEventSourceMapping").input_shape
+        validate_parameters(params, shape)
+
+
+@pytest.mark.parametrize("block", FRAGMENTS, ids=label)
+def test_each_fragment_of_a_deploy_makes_a_deployment(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against the model of the API instead of a running one."""
+    monkeypatch.setattr(testbed.deploy, "queue_arn", lambda _aws, _url: "arn:aws:sqs:us-east-1:000000000000:failures")
+    monkeypatch.setattr(testbed.deploy, "rest_api", lambda *_: "http://127.0.0.1")
+
+    class Aws:
+        def client(self, service: str) -> CheckedLambda:
+            assert service == "lambda"
+            return CheckedLambda()
+
+    names = {name: getattr(testbed, name) for name in testbed.__all__}
+    names |= {
+        "aws": Aws(),
+        "stream": "arn:aws:kinesis:us-east-1:000000000000:stream/shop",
+        "failures": "-",
+        "take": "-",
+    }
+    exec(compile(block.text, block.page, "exec"), names)  # noqa: S102 - the page is our own
+    assert isinstance(names["deployment"], testbed.Deployment)
+
+
+@pytest.mark.parametrize("block", TESTS, ids=label)
+def test_each_example_of_a_test_uses_the_fixture_as_it_is(block: Block) -> None:
+    """Its calls fit the fixture's signature, its assertions pass for a good run and fail for a bad one."""
+
+    def result(*, holds: bool) -> Any:
+        def stand_in(*args: Any, **kwargs: Any) -> RunVerdict:
+            bound = inspect.signature(RunScenario.__call__).bind(None, *args, **kwargs)
+            found = ArchitectureVerdict(Facts(), (Claim("it works", holds, ""),))
+            names = bound.arguments.get("architectures", ["direct"])
+            engine = EngineFacts(mode="", emulator="", emulator_version="", postgres_version="", max_connections=20)
+            return RunVerdict(scenario="s", seed=1, engine=engine, architectures=dict.fromkeys(names, found))
+
+        return stand_in
+
+    names: dict[str, Any] = {}
+    exec(compile(block.text, block.page, "exec"), names)  # noqa: S102 - the page is our own
+    test = next(value for name, value in names.items() if name.startswith("test_"))
+    test(result(holds=True))
+    with pytest.raises(AssertionError):
+        test(result(holds=False))
+
+
+def test_the_scenario_of_the_readme_runs_as_printed(tmp_path: Path) -> None:
+    """By the very command, only shorter; it ends valid, and Lambda's throttle refuses some orders as the page says."""
+    write_files("README.md", tmp_path)
+    line = next(
+        line for line in read("README.md").splitlines() if line.startswith("$ .venv/bin/testbed run my_sale.py")
+    )
+    program, *arguments = shlex.split(line.removeprefix("$ "))
+    command = [str(Path(sys.executable).with_name(Path(program).name)), *arguments, "--scale", "0.3", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    ledger = json.loads(done.stdout)["architectures"]["direct"]["ledger"]
+    assert ledger["attempted"] == ledger["acknowledged"] + ledger["refused"]
+    assert 0 < ledger["refused"] < ledger["attempted"]
+    assert ledger["stored"] == ledger["acknowledged"]
