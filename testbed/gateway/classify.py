@@ -57,7 +57,7 @@ def classify(request: Inbound) -> Target | None:
     A streamed body is not looked at: operations that stream say all in their path and headers.
     """
     query = parse_qs(request.target.partition("?")[2], keep_blank_values=True)
-    candidates = _services(request, query)
+    candidates = _signed_services(request, query)
     if target := request.headers.get("X-Amz-Target"):
         return _json_target(target, request.body, candidates)
     if found := _RPC_V2_PATH.fullmatch(request.path):
@@ -71,7 +71,12 @@ def classify(request: Inbound) -> Target | None:
     return _rest_target(request, query, candidates)
 
 
-def _services(request: Inbound, query: Mapping[str, list[str]]) -> tuple[str, ...]:
+def signed_services(request: Inbound) -> tuple[str, ...]:
+    """The services that the signature of ``request`` may mean, the likeliest first; none where it is not signed."""
+    return _signed_services(request, parse_qs(request.target.partition("?")[2], keep_blank_values=True))
+
+
+def _signed_services(request: Inbound, query: Mapping[str, list[str]]) -> tuple[str, ...]:
     scope = request.headers.get("Authorization", "") or "Credential=" + query.get("X-Amz-Credential", [""])[0]
     if found := _SCOPE.search(scope):
         return _index().by_signing_name.get(found[1], ())

@@ -3,9 +3,11 @@
 import asyncio
 import hmac
 import json
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
+from testbed.errors import TestbedError
 from testbed.gateway.message import Inbound, Reply
 from testbed.gateway.plane import Plane
 from testbed.gateway.wire import json_reply
@@ -13,6 +15,7 @@ from testbed.gateway.wire import json_reply
 PREFIX: Final = "/_testbed/"
 TOKEN_HEADER: Final = "x-testbed-token"  # noqa: S105 - a name, not a secret
 
+_log: Final = logging.getLogger(__name__)
 _Answer = dict[str, Any]
 
 
@@ -26,7 +29,7 @@ class Control:
 
     def __init__(self, plane: Plane, token: str) -> None:
         self._plane = plane
-        self._token = token
+        self._token = token.encode()
         self._routes: Mapping[str, Callable[[_Answer], Awaitable[_Answer]]] = {
             "connect": self._connect,
             "changed": self._changed,
@@ -41,11 +44,25 @@ class Control:
         name = request.path.removeprefix(PREFIX)
         if name == "health":
             return json_reply(200, {"status": "ok"})
-        if not hmac.compare_digest(request.headers.get(TOKEN_HEADER, ""), self._token):
+        if not hmac.compare_digest(request.headers.get(TOKEN_HEADER, "").encode(errors="replace"), self._token):
             return json_reply(403, {"message": "the token of the run is missing or wrong"})
         if name not in self._routes:
             return json_reply(404, {"message": f"no such route: {request.path}"})
-        return json_reply(200, await self._routes[name](json.loads(request.body or b"{}")))
+        try:
+            order = json.loads(request.body or b"{}")
+        except ValueError as error:
+            return json_reply(400, {"message": f"the body is not JSON: {error}"})
+        return await self._carried_out(name, order)
+
+    async def _carried_out(self, name: str, order: _Answer) -> Reply:
+        """What the route answers; whatever goes wrong is an answer too: a dropped connection explains nothing."""
+        try:
+            return json_reply(200, await self._routes[name](order))
+        except TestbedError as error:
+            return json_reply(400, {"message": f"{error.message}; {error.hint}" if error.hint else error.message})
+        except Exception as error:  # noqa: BLE001 - told and logged
+            _log.exception("%s failed", name)
+            return json_reply(500, {"message": f"{name} failed: {type(error).__name__}: {error}"})
 
     async def _connect(self, order: _Answer) -> _Answer:
         return {"port": await self._plane.connect(order["emulator_url"], order["host"], order["port"])}

@@ -1,37 +1,37 @@
-"""The way of a request through the gateway: classify, decide on faults, execute, journal.
+"""The way of a request through the gateway: classify, let faults act, execute, journal.
 
 HTTP clients, functions, pollers and the emulator's own calls all take this way; only how they reach it differs.
 """
 
-import asyncio
 import base64
-import hashlib
 import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
-from urllib.parse import parse_qs, quote, unquote
+from urllib.parse import parse_qs, unquote
 
 from multidict import CIMultiDict
 
-from testbed.chaos.call import AwsError, Call, Injection
+from testbed.chaos.call import AwsError, Call
 from testbed.chaos.schedule import Schedule
 from testbed.compute.aws import AwsCaller
 from testbed.compute.result import InvokeResult
 from testbed.errors import UsageError
 from testbed.gateway.classify import Target, classify
 from testbed.gateway.emulator import UNREACHABLE, Emulator, EmulatorUnreachableError
+from testbed.gateway.faults import Faults, cause_of
 from testbed.gateway.journal import Journal
 from testbed.gateway.message import Inbound, Reply
-from testbed.gateway.rest_api import Address, RestApis, address_of, run_lambda_proxy
-from testbed.gateway.wire import error_reply
-from testbed.semantics.rest_api import RestResponse, not_routed, throttled_by_gateway
-from testbed.trace import HEADER, fresh_trace_header, parse_trace
+from testbed.gateway.origin import Origin, caller_of, function_name, identity_of_content, stable_body
+from testbed.gateway.rest_api import RestApiPlane
+from testbed.gateway.rest_routes import RestApis, address_of
+from testbed.gateway.wire import error_reply, json_reply
+from testbed.trace import HEADER, fresh_trace_header
 
-CALLER_HEADER: Final = "x-testbed-caller"
-_APP_ID: Final = " app/"
+_PUTS: Final = frozenset({"PutRecord", "PutRecords"})
+
+
 _DEPLOYING: Final = frozenset({"CreateFunction", "UpdateFunctionConfiguration"})
 
 
@@ -54,25 +54,6 @@ class Functions(Protocol):
     def check_supported(self, configuration: Mapping[str, Any]) -> None: ...  # noqa: D102 - the same
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a request comes from.
-
-    Attributes:
-        trace: Id of its trace; None where it has none.
-        at: When it belongs into the run, in seconds after the start of the traffic.
-        planned: Whether the trace is that of a planned order, and so the same in every run.
-    """
-
-    trace: str | None
-    at: float
-    planned: bool
-
-    def identity(self, kind: str, *content: bytes) -> str:
-        """What stays the same over runs: the order that caused the request, or else the request's content."""
-        return f"{kind}:{self.trace if self.planned else _digest(*content)}"
-
-
 class Gateway:
     """Answers every request of a run.
 
@@ -81,34 +62,34 @@ class Gateway:
         functions: Runs functions.
         journal: Takes a line for each hop.
         clock: Seconds since the start of the traffic.
+        aws: Reads what is deployed, past faults and journal.
+
+    Attributes:
+        faults: What acts on calls before they are executed.
+        rest_apis: The REST APIs that are deployed.
+        streamed_in: How many records each Kinesis stream has taken.
     """
 
-    def __init__(self, emulator: Emulator, functions: Functions, journal: Journal, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, emulator: Emulator, functions: Functions, journal: Journal, clock: Callable[[], float], aws: AwsCaller
+    ) -> None:
         self._emulator = emulator
         self._functions = functions
         self._journal = journal
-        self._clock = clock
-        self._schedule = Schedule((), 0)
-        self._attempts: Counter[str] = Counter()
-        self.rest_apis: RestApis
-        self.throttles = 0
-        self.streamed_in: Counter[str] = Counter()
-
-    def use_apis_of(self, aws: AwsCaller) -> None:
-        """Read REST APIs through ``aws``."""
+        self.faults = Faults(journal, clock)
         self.rest_apis = RestApis(aws)
+        self._rest_api_plane = RestApiPlane(self.rest_apis, self.faults, self, self._forward, journal)
+        self.streamed_in: Counter[str] = Counter()
 
     def arm(self, schedule: Schedule) -> None:
         """Let ``schedule`` decide from now on; every count starts anew."""
-        self._schedule = schedule
-        self._attempts.clear()
+        self.faults.arm(schedule)
         self.streamed_in.clear()
-        self.throttles = 0
 
     async def handle(self, request: Inbound, client: str = "127.0.0.1") -> Reply:
         """Answer one request of an HTTP client at the address ``client``."""
         if address := address_of(request):
-            return await self._rest_api(address, request, client)
+            return await self._rest_api_plane.handle(address, request, client)
         target = classify(request)
         if target is None:
             return await self._forward(request)
@@ -121,18 +102,17 @@ class Gateway:
             reply, trace = await self._invoke_request(target, request, caller)
             self._journal_aws(target, caller, reply, started, None, trace)
             return reply
-        origin = self._origin(request.headers.get(HEADER))
-        kind = f"{target.service}.{target.operation}:{target.resource}"
-        content = (request.method.encode(), request.target.encode(), _without_host(request))
-        call = self._call(target, caller, origin, origin.identity(kind, *content))
-        error = await self.suffer(call)
+        origin = self.faults.origin(request.headers.get(HEADER))
+        call = self.faults.call(target, caller, origin, _identity(target, request, origin))
+        error = await self.faults.suffer(call)
         if error is not None:
-            reply = error_reply(error, target, request, cause="throttle" if _is_throttle(error) else "error")
+            reply = error_reply(error, target, request, cause=cause_of(error))
         elif (refusal := self._refusal(target, request)) is not None:
             reply = error_reply(refusal, target, request)
         else:
             reply = await self._forward(request, target)
-        self._count_stream(target, request, reply)
+        if target.service == "kinesis" and target.operation in _PUTS and reply.error is None:
+            self.streamed_in[target.resource] += await _records_taken(target, request, reply)
         self._journal_aws(target, caller, reply, started, call, origin.trace)
         return reply
 
@@ -149,71 +129,25 @@ class Gateway:
         client_context: str | None = None,
     ) -> InvokeResult:
         """Invoke a function under chaos: the one way to a function for APIs, pollers and clients alike."""
-        origin = self._origin(trace)
-        name = function_name(function)
-        kind = f"lambda.Invoke:{name}"
-        stable = f"{kind}:{identity}" if identity else origin.identity(kind, payload)
-        error = await self.suffer(self._call(Target("lambda", "Invoke", name), caller, origin, stable))
+        origin = self.faults.origin(trace)
+        target = Target("lambda", "Invoke", function_name(function))
+        kind = f"lambda.Invoke:{target.resource}"
+        if identity or origin.planned:
+            stable = f"{kind}:{identity or origin.trace}"
+        else:
+            stable = identity_of_content(kind, payload)
+        error = await self.faults.suffer(self.faults.call(target, caller, origin, stable))
         if error is not None:
-            cause = "throttle" if _is_throttle(error) else "error"
+            cause = cause_of(error)
             self._journal.record(
-                "lambda", function=name, caller=caller, status=error.status, trace=origin.trace, cause=cause,
+                "lambda", function=target.resource, caller=caller, status=error.status, trace=origin.trace, cause=cause,
                 reason=error.members.get("Reason"), cold=False, ms=0.0,
             )  # fmt: skip
-            result = InvokeResult(error.status, b"", None, error, cause)
-        else:
-            result = await self._functions.invoke(
-                function, payload, caller=caller, trace=trace or fresh_trace_header(), identity=identity,
-                qualifier=qualifier, invocation_type=invocation_type, client_context=client_context,
-            )  # fmt: skip
-        if result.cause == "throttle":
-            self.throttles += 1
-        return result
-
-    async def suffer(self, call: Call) -> AwsError | None:
-        """Let the faults that hit ``call`` act before it: wait as they say, return the error that they answer."""
-        injection = self._schedule.decide(call)
-        if injection is None:
-            return None
-        if injection.delay:
-            await asyncio.sleep(injection.delay)
-        if injection.error is not None and call.service != "lambda" and _is_throttle(injection.error):
-            self.throttles += 1
-        return injection.error
-
-    def journal_fault(self, call: Call, injection: Injection) -> None:
-        """Write down a fault that fired."""
-        self._journal.record(
-            "fault", fault=injection.fault, service=call.service, operation=call.operation, resource=call.resource,
-            caller=call.caller, identity=call.identity, attempt=call.attempt, at=round(call.at, 4),
-            delay_ms=round(injection.delay * 1000, 3), error=injection.error.code if injection.error else None,
+            return InvokeResult(error.status, b"", None, error, cause)
+        return await self._functions.invoke(
+            function, payload, caller=caller, trace=trace or fresh_trace_header(), identity=identity,
+            qualifier=qualifier, invocation_type=invocation_type, client_context=client_context,
         )  # fmt: skip
-
-    def decide(self, call: Call) -> Injection | None:
-        """What the schedule does to a call that takes another way, such as one on the Postgres wire."""
-        return self._schedule.decide(call)
-
-    async def _rest_api(self, address: Address, request: Inbound, client: str) -> Reply:
-        started = time.monotonic()
-        header = request.headers.get(HEADER) or fresh_trace_header()
-        origin = self._origin(header)
-        target = Target("execute-api", request.method, address.api)
-        identity = origin.identity(f"execute-api.{request.method}", address.path.encode(), request.body)
-        matched = None
-        if await self.suffer(self._call(target, "client", origin, identity)) is not None:
-            answer = throttled_by_gateway()
-        elif (matched := await self.rest_apis.match(address, request.method)) is None:
-            answer = not_routed()
-        elif matched.function is None:
-            return await self._forward(request)
-        else:
-            answer = await run_lambda_proxy(matched, request, self, header, client)
-        self._journal.record(
-            "api", method=request.method, path=unquote(address.path), status=answer.status,
-            function=function_name(matched.function) if matched and matched.function else None,
-            ms=_ms_since(started), trace=origin.trace, cause=answer.cause,
-        )  # fmt: skip
-        return _http(answer, header)
 
     async def _invoke_request(self, target: Target, request: Inbound, caller: str) -> tuple[Reply, str | None]:
         query = parse_qs(request.target.partition("?")[2])
@@ -225,7 +159,7 @@ class Gateway:
             invocation_type=request.headers.get("X-Amz-Invocation-Type", "RequestResponse"),
             client_context=request.headers.get("X-Amz-Client-Context"),
         )  # fmt: skip
-        trace = self._origin(header).trace
+        trace = self.faults.origin(header).trace
         if result.error is not None:
             return error_reply(result.error, target, request, result.cause), trace
         reply = Reply(result.status, CIMultiDict({"Content-Type": "application/json"}), result.payload)
@@ -244,11 +178,15 @@ class Gateway:
         if target.service != "lambda" or target.operation not in _DEPLOYING:
             return None
         try:
-            self._functions.check_supported(json.loads(request.body) | {"FunctionName": target.resource})
-        except UsageError as error:
-            return AwsError("InvalidParameterValueException", 400, f"{error.message}; {error.hint}", {"Type": "User"})
+            order = json.loads(request.body)
         except ValueError:
             return None  # not JSON: the emulator says so better
+        if not isinstance(order, dict) or (target.operation != "CreateFunction" and "Runtime" not in order):
+            return None  # an update keeps what it does not name
+        try:
+            self._functions.check_supported(order | {"FunctionName": target.resource})
+        except UsageError as error:
+            return AwsError("InvalidParameterValueException", 400, f"{error.message}; {error.hint}", {"Type": "User"})
         return None
 
     async def _forward(self, request: Inbound, target: Target | None = None) -> Reply:
@@ -258,80 +196,37 @@ class Gateway:
             unreachable = AwsError("ServiceUnavailable", 503, f"LocalStack does not answer: {error}")
             if target is not None:
                 return error_reply(unreachable, target, request, cause=UNREACHABLE)
-            return Reply(503, CIMultiDict({"Content-Type": "text/plain"}), unreachable.message.encode())
+            reply = json_reply(unreachable.status, {"message": unreachable.message})
+            reply.error, reply.cause = unreachable.code, UNREACHABLE
+            return reply
         if reply.status >= 400:  # noqa: PLR2004 - HTTP's errors begin here
             reply.error = reply.headers.get("x-amzn-errortype", "").partition(":")[0] or str(reply.status)
         return reply
-
-    def _origin(self, header: str | None) -> Origin:
-        trace, planned = parse_trace(header) or (None, None)
-        return Origin(trace, self._clock() if planned is None else planned, planned is not None)
-
-    def _call(self, target: Target, caller: str, origin: Origin, identity: str) -> Call:
-        if not self._schedule.armed:
-            return Call(target.service, target.operation, target.resource, caller, identity, 1, origin.at)
-        self._attempts[identity] += 1
-        attempt = self._attempts[identity]
-        return Call(target.service, target.operation, target.resource, caller, identity, attempt, origin.at)
-
-    def _count_stream(self, target: Target, request: Inbound, reply: Reply) -> None:
-        """Count the records that a stream has taken: how far its consumers are behind is not told by the stream."""
-        if target.service != "kinesis" or reply.error is not None:
-            return
-        if target.operation == "PutRecord":
-            self.streamed_in[target.resource] += 1
-        elif target.operation == "PutRecords":
-            taken = len(json.loads(request.body)["Records"]) - json.loads(reply.body).get("FailedRecordCount", 0)
-            self.streamed_in[target.resource] += taken
 
     def _journal_aws(  # noqa: PLR0917 - one line of the journal has that many facts
         self, target: Target, caller: str, reply: Reply, started: float, call: Call | None, trace: str | None
     ) -> None:
         self._journal.record(
             "aws", service=target.service, operation=target.operation, resource=target.resource, caller=caller,
-            status=reply.status, ms=_ms_since(started), trace=trace, error=reply.error, cause=reply.cause,
-            identity=call.identity if call else None, attempt=call.attempt if call else None,
+            status=reply.status, ms=round((time.monotonic() - started) * 1000, 3), trace=trace, error=reply.error,
+            cause=reply.cause, identity=call.identity if call else None, attempt=call.attempt if call else None,
         )  # fmt: skip
 
 
-def _ms_since(started: float) -> float:
-    return round((time.monotonic() - started) * 1000, 3)
+def _identity(target: Target, request: Inbound, origin: Origin) -> str:
+    """What stays the same over runs: the order that caused the request, or else the request's content."""
+    kind = f"{target.service}.{target.operation}:{target.resource}"
+    if origin.planned:
+        return f"{kind}:{origin.trace}"
+    return identity_of_content(kind, request.method.encode(), request.target.encode(), stable_body(request))
 
 
-def caller_of(request: Inbound) -> str:
-    """Who sends an HTTP request: functions say so in the application id that every AWS SDK puts into its user agent."""
-    if caller := request.headers.get(CALLER_HEADER):
-        return caller
-    agent = request.headers.get("User-Agent", "")
-    if "exec-env/AWS_Lambda" in agent and _APP_ID in agent:
-        return "function:" + agent.partition(_APP_ID)[2].partition(" ")[0]
-    return "client"
-
-
-def function_name(function: str) -> str:
-    """The bare name in a function name, an ARN or a partial ARN, with or without a qualifier."""
-    parts = unquote(function).split(":")
-    if "function" in parts[:-1]:
-        return parts[parts.index("function") + 1]
-    return parts[0]
-
-
-def _without_host(request: Inbound) -> bytes:
-    """The body without the address of this very gateway, which queue URLs carry and which differs from run to run."""
-    host = request.headers.get("Host", "")
-    return request.body.replace(host.encode(), b"").replace(quote(host).encode(), b"") if host else request.body
-
-
-def _digest(*parts: bytes) -> str:
-    return hashlib.blake2b(b"\0".join(parts), digest_size=12).hexdigest()
-
-
-def _is_throttle(error: AwsError) -> bool:
-    return error.status == 429 or "Thrott" in error.code or "Exceeded" in error.code or error.code == "SlowDown"  # noqa: PLR2004 - HTTP's "too many requests"
-
-
-def _http(answer: RestResponse, trace: str) -> Reply:
-    reply = Reply(answer.status, CIMultiDict(answer.headers), answer.body, cause=answer.cause)
-    reply.headers.setdefault("x-amzn-RequestId", _digest(trace.encode()))
-    reply.headers["X-Amzn-Trace-Id"] = trace
-    return reply
+async def _records_taken(target: Target, request: Inbound, reply: Reply) -> int:
+    """How many records a put brought into the stream: how far its consumers are behind is not told by the stream."""
+    if target.operation == "PutRecord":
+        return 1
+    body = await reply.whole()
+    try:
+        return len(json.loads(request.body)["Records"]) - int(json.loads(body).get("FailedRecordCount", 0))
+    except (ValueError, KeyError):
+        return 0  # not in JSON: nobody in the testbed writes so, and only the picture would know

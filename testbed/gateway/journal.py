@@ -6,6 +6,7 @@ keeps what it has recorded.
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -17,6 +18,10 @@ class Journal:
 
     Args:
         clock: Seconds since the start of the traffic.
+
+    Attributes:
+        error: Why nothing is recorded any more, though an architecture is under test: a full disk must not take the
+            data plane down. None while all is well.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -26,8 +31,13 @@ class Journal:
         self.error: OSError | None = None
 
     def open(self, path: Path, architecture: str) -> None:
-        """Start to record for ``architecture``, behind what the file already holds."""
+        """Start to record for ``architecture``, behind what the file already holds.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
         self.close()
+        self.error = None
         self._architecture = architecture
         self._file = path.open("a", buffering=_BUFFER_BYTES, encoding="utf-8")
 
@@ -36,22 +46,32 @@ class Journal:
         if self._file is None:
             return
         line = {"t": round(self._clock(), 4), "architecture": self._architecture, "hop": hop, **fields}
-        self._guarded(lambda file: file.write(json.dumps(line, default=str) + "\n"))
+        try:
+            self._file.write(json.dumps(line, default=str) + "\n")
+        except OSError as error:
+            self._give_up(error)
 
     def flush(self) -> None:
         """Hand everything recorded so far to the operating system."""
-        self._guarded(lambda file: file.flush())
-
-    def close(self) -> None:
-        """Stop recording; later lines are dropped until the next ``open``."""
-        self._guarded(lambda file: file.close())
-        self._file = None
-
-    def _guarded(self, write: Callable[[TextIO], object]) -> None:
-        """A full disk must not take the data plane down: it is remembered, and the run asks for it."""
         if self._file is None:
             return
         try:
-            write(self._file)
+            self._file.flush()
         except OSError as error:
-            self.error, self._file = error, None
+            self._give_up(error)
+
+    def close(self) -> None:
+        """Stop recording; later lines are dropped until the next ``open``."""
+        if self._file is None:
+            return
+        try:
+            self._file.close()
+            self._file = None
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        file, self._file, self.error = self._file, None, error
+        if file is not None:
+            with suppress(OSError):  # the same one: closing writes what is left
+                file.close()

@@ -49,3 +49,9 @@ class Reply:
     stream: AsyncIterator[bytes] | None = None
     error: str | None = None
     cause: str | None = None
+
+    async def whole(self) -> bytes:
+        """The whole body; what was still to be streamed is read, and held from then on."""
+        if self.stream is not None:
+            self.body, self.stream = b"".join([piece async for piece in self.stream]), None
+        return self.body

@@ -4,8 +4,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,12 +18,14 @@ from testbed.gateway.caller import AwsClient
 from testbed.gateway.core import Gateway
 from testbed.gateway.emulator import Emulator
 from testbed.gateway.journal import Journal
+from testbed.gateway.origin import function_name
 from testbed.gateway.postgres_proxy import PostgresProxy
 from testbed.semantics.profile import aws as aws_profile
 
 CALLER: Final = "testbed"
 _SAMPLE_SECONDS: Final = 0.25
 _SETTLING_SECONDS: Final = 0.1
+_RETRY_SECONDS: Final = 1.0
 _TRANSIENT: Final = frozenset({"Creating", "Enabling", "Disabling", "Updating", "Deleting"})
 _log: Final = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class Plane:
             logs=settings.logs,
             gateway_url=f"http://{settings.host}",
             run=settings.run,
-            on_death=self._fork_server_died,
+            on_death=self._died,
         )
         self.death: asyncio.Future[EngineDiedError] = asyncio.get_running_loop().create_future()
         self.gateway = Gateway(self._emulator, self.compute, self.journal, self.clock, self._quiet)
@@ -81,6 +82,7 @@ class Plane:
         self._peak_depth = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._refresh = asyncio.Event()
+        self._stopping = False
 
     def clock(self) -> float:
         """Seconds since the start of the traffic."""
@@ -89,11 +91,14 @@ class Plane:
     async def start(self) -> None:
         """Start the fork server and the plane's own loops."""
         await self.compute.start()
-        for loop in (self._sample(), self._keep_mappings()):
-            self._tasks.add(asyncio.create_task(loop))
+        for name, turn in (("sampler", self._sample), ("keeper of the mappings", self._keep_mappings)):
+            task = asyncio.create_task(self._forever(name, turn), name=name)
+            task.add_done_callback(self._loop_ended)
+            self._tasks.add(task)
 
     async def stop(self) -> None:
         """Stop everything that runs."""
+        self._stopping = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -117,17 +122,19 @@ class Plane:
             order: ``architecture``, ``seed``, ``faults`` (JSON), ``journal`` (path), ``zero`` (`time.monotonic` of
                 second 0 of the traffic; one clock for all processes of a machine).
         """
-        self._schedule = Schedule(faults_from_json(order["faults"]), order["seed"], self.gateway.faults.journal_fault)
-        self.gateway.arm(self._schedule)
+        schedule = Schedule(faults_from_json(order["faults"]), order["seed"], self.gateway.faults.journal_fault)
+        self.journal.open(Path(order["journal"]), order["architecture"])
+        self._zero = order["zero"]
+        self._schedule = schedule
+        self.gateway.arm(schedule)
         self._peak_depth = 0
         if self.postgres:
             self.postgres.reset()
-        self.journal.open(Path(order["journal"]), order["architecture"])
-        self._zero = order["zero"]
 
     async def end(self) -> dict[str, Any]:
         """Take the architecture out of test: no more faults, no more environments; says what it needed."""
         stats = self.compute.stats()
+        self.journal.close()
         facts = {
             "resources": {
                 "peak_concurrency": stats.peak_account_concurrency,
@@ -140,11 +147,10 @@ class Plane:
             "journal_error": str(self.journal.error) if self.journal.error else None,
         }
         self.gateway.arm(Schedule((), 0))
-        self.journal.close()
         await self.compute.reset()
         return facts
 
-    def _fork_server_died(self, error: EngineDiedError) -> None:
+    def _died(self, error: EngineDiedError) -> None:
         if not self.death.done():
             self.death.set_result(error)
 
@@ -155,7 +161,7 @@ class Plane:
         elif "EventSourceMapping" in operation:
             self._refresh.set()
         else:
-            self.compute.invalidate(resource)
+            self.compute.invalidate(function_name(resource))
 
     def status(self) -> dict[str, Any]:
         """What is going on now, for the live line and the drain."""
@@ -182,10 +188,24 @@ class Plane:
             "journal_error": str(self.journal.error) if self.journal.error else None,
         }
 
-    async def _sample(self) -> None:
-        """Look at everything four times a second, for the picture and the live line."""
+    async def _forever(self, name: str, turn: Callable[[], Awaitable[None]]) -> None:
+        """Take one turn after the other; one that fails is told of, and the next one is taken a moment later."""
         while True:
-            await asyncio.sleep(_SAMPLE_SECONDS)
+            try:
+                await turn()
+            except Exception:  # noqa: BLE001 - logged; a loop that ends silently is worse
+                _log.exception("the %s failed and goes on", name)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    def _loop_ended(self, task: asyncio.Task[None]) -> None:
+        """A loop of the plane's own is never done while the plane runs: without it, nothing that it says holds."""
+        if not self._stopping:
+            self._died(EngineDiedError("the data plane", f"lost its {task.get_name()}"))
+
+    async def _sample(self) -> None:
+        """Look at everything, four times a second, for the picture and the live line."""
+        await asyncio.sleep(_SAMPLE_SECONDS)
+        try:
             await self._measure_depths()
             status = self.status()
             self._peak_depth = max(self._peak_depth, status["queue_depth"])
@@ -196,6 +216,7 @@ class Plane:
                 concurrency=status["concurrency"],
                 stored=status["stored"],
             )
+        finally:
             self.journal.flush()
 
     async def _measure_depths(self) -> None:
@@ -223,23 +244,22 @@ class Plane:
 
     async def _keep_mappings(self) -> None:
         """Keep the pollers in step with the mappings that the emulator lists, whenever it says that they changed."""
-        while True:
-            await self._refresh.wait()
-            self._refresh.clear()
-            while await self._reconcile():
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._refresh.wait(), _SETTLING_SECONDS)
+        await self._refresh.wait()
+        self._refresh.clear()
+        try:
+            settling = await self._reconcile()
+        except BaseException:
+            self._refresh.set()  # what was to be read still is
+            raise
+        if settling:
+            asyncio.get_running_loop().call_later(_SETTLING_SECONDS, self._refresh.set)
 
     async def _reconcile(self) -> bool:
         """Read the mappings once; returns whether one of them is still on its way into another state."""
         mappings: list[dict[str, Any]] = []
         params: dict[str, Any] = {}
         while True:
-            try:
-                answer = await self._quiet.call("lambda", "ListEventSourceMappings", params, caller=CALLER)
-            except AwsCallError as error:
-                _log.warning("event source mappings cannot be listed: %s", error)
-                return False
+            answer = await self._quiet.call("lambda", "ListEventSourceMappings", params, caller=CALLER)
             mappings += answer.get("EventSourceMappings", ())
             if not answer.get("NextMarker"):
                 break

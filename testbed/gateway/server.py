@@ -1,22 +1,29 @@
 """The gateway on HTTP: one loopback port for every client."""
 
+import logging
 import socket
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from aiohttp import web
 from multidict import CIMultiDict
 
-from testbed.gateway.classify import classify
+from testbed.gateway.classify import signed_services
 from testbed.gateway.control import PREFIX
 from testbed.gateway.core import Gateway
 from testbed.gateway.message import Inbound, Reply
+from testbed.gateway.rest_routes import address_of
 from testbed.gateway.wire import json_reply
 
 _READ_FIRST_BYTES: Final = 1 << 20
+_HEAD_BYTES: Final = 2 << 20  # Lambda alone takes 1 MB of request line and headers (AWS Lambda API reference, Invoke)
+_HEADERS: Final = 1000
+_KEEPALIVE_SECONDS: Final = 3600.0  # longer than any client keeps a connection: none is closed just as it is used again
 _GRACE_SECONDS: Final = 0.5  # for requests that go on at the end; one of them waits for news that may never come
 _CONNECTION_HEADERS: Final = ("Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive")
+_log: Final = logging.getLogger(__name__)
 
 
 class Routes(Protocol):
@@ -30,6 +37,8 @@ class Routes(Protocol):
 class GatewayServer:
     """Serves a gateway on an open, listening socket.
 
+    A request that has begun is carried out even when its client goes away, as on AWS.
+
     Args:
         gateway: Answers AWS requests and REST APIs.
         control: Answers the testbed's own routes.
@@ -38,9 +47,16 @@ class GatewayServer:
     def __init__(self, gateway: Gateway, control: Routes) -> None:
         self._gateway = gateway
         self._control = control
-        self._runner = web.ServerRunner(
-            web.Server(self._handle, access_log=None), handle_signals=False, shutdown_timeout=_GRACE_SECONDS
+        server = web.Server(
+            self._handle,
+            access_log=None,
+            keepalive_timeout=_KEEPALIVE_SECONDS,
+            max_line_size=_HEAD_BYTES,
+            max_field_size=_HEAD_BYTES,
+            max_headers=_HEADERS,
+            auto_decompress=False,  # what is forwarded is forwarded as it came
         )
+        self._runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_GRACE_SECONDS)
 
     async def start(self, listening: socket.socket) -> None:
         """Accept connections on ``listening``."""
@@ -53,17 +69,24 @@ class GatewayServer:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if _is_cross_origin(request):
-            reply = json_reply(403, {"message": "cross-origin requests are refused"})
-            return _whole_response(reply)
+            return _whole_response(request, json_reply(403, {"message": "cross-origin requests are refused"}))
         if request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         inbound = await _inbound(request)
-        if inbound.path.startswith(PREFIX):
-            return _whole_response(await self._control.handle(inbound))
-        reply = await self._gateway.handle(inbound, request.remote or "127.0.0.1")
+        try:
+            reply = await self._answer(inbound, request.remote or "127.0.0.1")
+        except Exception as error:  # noqa: BLE001 - told and logged
+            _log.exception("%s %s failed", request.method, inbound.path)
+            message = f"the testbed's gateway failed: {type(error).__name__}: {error}"
+            reply = json_reply(500, {"__type": "InternalFailure", "message": message})
         if reply.stream is None:
-            return _whole_response(reply)
+            return _whole_response(request, reply)
         return await _streamed_response(request, reply, reply.stream)
+
+    async def _answer(self, inbound: Inbound, client: str) -> Reply:
+        if inbound.path.startswith(PREFIX):
+            return await self._control.handle(inbound)
+        return await self._gateway.handle(inbound, client)
 
 
 def _is_cross_origin(request: web.BaseRequest) -> bool:
@@ -77,14 +100,21 @@ async def _inbound(request: web.BaseRequest) -> Inbound:
     target = request.message.path
     if not target.startswith("/"):
         target = "/" + target.partition("://")[2].partition("/")[2]  # absolute form, as proxies are asked
-    unread = Inbound(request.method, target, headers)
-    if (request.content_length or 0) <= _READ_FIRST_BYTES and "chunked" not in headers.get("Transfer-Encoding", ""):
-        return Inbound(request.method, target, headers, await request.content.read() if request.can_read_body else b"")
-    operation = classify(unread)
-    if operation is None or operation.service == "s3":
-        return Inbound(request.method, target, headers, stream=_pieces(request))
+    chunked = "chunked" in headers.get("Transfer-Encoding", "").lower()
+    if (chunked or (request.content_length or 0) > _READ_FIRST_BYTES) and _is_streamed(
+        unread := Inbound(request.method, target, headers)
+    ):
+        return Inbound(unread.method, target, headers, stream=_pieces(request))
     headers.popall("Transfer-Encoding", None)
-    return Inbound(request.method, target, headers, await request.content.read())
+    return Inbound(request.method, target, headers, await request.content.read() if request.can_read_body else b"")
+
+
+def _is_streamed(request: Inbound) -> bool:
+    """Whether a large body goes through unread: objects of S3, and what is no request to AWS or to a REST API."""
+    if "X-Amz-Target" in request.headers or request.path.startswith(PREFIX) or address_of(request):
+        return False
+    services = signed_services(request)
+    return not services or "s3" in services
 
 
 async def _pieces(request: web.BaseRequest) -> AsyncIterator[bytes]:
@@ -99,10 +129,10 @@ def _headers(reply: Reply) -> CIMultiDict[str]:
     return headers
 
 
-def _whole_response(reply: Reply) -> web.Response:
+def _whole_response(request: web.BaseRequest, reply: Reply) -> web.Response:
     response = web.Response(status=reply.status, headers=_headers(reply), body=reply.body or None)
-    if not reply.body and (length := reply.headers.get("Content-Length")):
-        response.headers["Content-Length"] = length  # the answer to HEAD says how long a body would be
+    if request.method == "HEAD" and (length := reply.headers.get("Content-Length")):
+        response.headers["Content-Length"] = length  # it says how long a body would be
     return response
 
 
@@ -112,8 +142,9 @@ async def _streamed_response(
     response = web.StreamResponse(status=reply.status, headers=_headers(reply))
     if length := reply.headers.get("Content-Length"):
         response.content_length = int(length)
-    await response.prepare(request)
-    async for piece in stream:
-        await response.write(piece)
-    await response.write_eof()
+    async with aclosing(stream):  # type: ignore[type-var]  # every stream is a generator
+        await response.prepare(request)
+        async for piece in stream:
+            await response.write(piece)
+        await response.write_eof()
     return response

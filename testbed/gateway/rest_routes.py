@@ -1,0 +1,224 @@
+"""What REST APIs are deployed: stages, and the routes that each of their deployments serves.
+
+It is read from the emulator once and kept until the emulator says that it changed. As on AWS, a stage serves the
+snapshot that was taken when it was deployed, not what was edited since.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from testbed.compute.aws import AwsCaller, AwsCallError
+from testbed.gateway.message import Inbound
+from testbed.semantics.rest_api import METHODS
+
+CALLER: Final = "testbed"
+_PATHS: Final = (
+    re.compile(r"/restapis/(?P<api>[^/]+)/(?P<stage>[^/]+)/_user_request_(?P<path>/.*|)"),
+    re.compile(r"/_aws/execute-api/(?P<api>[^/]+)/(?P<stage>[^/]+)(?P<path>/.*|)"),
+)
+_HOST: Final = re.compile(r"(?P<api>[a-z0-9]+)\.execute-api\.", re.IGNORECASE)
+_HOST_PATH: Final = re.compile(r"/(?P<stage>[^/]+)(?P<path>/.*|)")
+_LAMBDA_URI: Final = re.compile(r"arn:[^:]+:apigateway:[^:]*:lambda:path/[^/]+/functions/(?P<function>.+)/invocations")
+_STAGE_VARIABLE: Final = re.compile(r"\$\{stageVariables\.(\w+)\}")
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Which API, stage and path a request means; the path is still percent-encoded."""
+
+    api: str
+    stage: str
+    path: str
+
+
+def address_of(request: Inbound) -> Address | None:
+    """The REST API that ``request`` is for, by each form of address that the emulator knows; None if it is not one."""
+    path = request.path
+    for pattern in _PATHS:
+        if found := pattern.fullmatch(path):
+            return Address(found["api"].lower(), found["stage"], found["path"] or "/")
+    if (host := _HOST.match(request.headers.get("Host", ""))) and (found := _HOST_PATH.fullmatch(path)):
+        return Address(host["api"].lower(), found["stage"], found["path"] or "/")
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One resource.
+
+    Attributes:
+        resource_id: Id of the resource.
+        template: Its path (``/orders/{id}``).
+        labels: Names of the labels of the path.
+        pattern: Matches the paths that it serves, with a group for each label.
+        methods: Integrations by method; ``"ANY"`` takes the rest.
+    """
+
+    resource_id: str
+    template: str
+    labels: Sequence[str]
+    pattern: re.Pattern[str]
+    methods: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def precedence(self) -> list[int]:
+        """From left to right: literal segments before labels, labels before greedy ones."""
+        return [("{" in segment) + ("+}" in segment) for segment in self.template.split("/")]
+
+    def integration(self, method: str) -> Mapping[str, Any] | None:
+        """The integration that serves ``method``; None where none does."""
+        return self.methods.get(method) or (self.methods.get("ANY") if method in METHODS else None)
+
+
+def route_of(resource: Mapping[str, Any]) -> Route:
+    """The route of one entry of ``GetResources`` with its methods embedded."""
+    pieces = re.split(r"(\{[^}]+\})", resource["path"])
+    labels = [piece.strip("{}+") for piece in pieces if piece.startswith("{")]
+    pattern = "".join(_label(piece) if piece.startswith("{") else re.escape(piece) for piece in pieces)
+    methods = {
+        name: method.get("methodIntegration") or {} for name, method in (resource.get("resourceMethods") or {}).items()
+    }
+    return Route(resource["id"], resource["path"], labels, re.compile(pattern), methods)
+
+
+def _label(template: str) -> str:
+    return "(.+)" if template.endswith("+}") else "([^/]+)"
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    deployment: str
+    variables: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Deployment:
+    routes: Sequence[Route]
+    binary_media_types: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """A request that found its method.
+
+    Attributes:
+        address: Where it was sent.
+        deployment: Id of the deployment that serves it.
+        route: The resource.
+        parameters: Values of the labels, percent-encoded as they came.
+        integration: The method's integration as the emulator describes it.
+        stage_variables: Variables of the stage.
+        binary_media_types: Binary media types of the API.
+        function: Function of a Lambda proxy integration; None for every other integration.
+    """
+
+    address: Address
+    deployment: str
+    route: Route
+    parameters: Mapping[str, str]
+    integration: Mapping[str, Any]
+    stage_variables: Mapping[str, str]
+    binary_media_types: Sequence[str]
+    function: str | None
+
+
+class RestApis:
+    """What REST APIs are deployed, as far as anybody has asked.
+
+    Each answer of the emulator is kept as the task that reads it: however many requests come at once, it is read once,
+    and what was being read when it changed is forgotten.
+
+    Args:
+        aws: Reads them.
+    """
+
+    def __init__(self, aws: AwsCaller) -> None:
+        self._aws = aws
+        self._stages: dict[tuple[str, str], asyncio.Task[_Stage | None]] = {}
+        self._deployments: dict[tuple[str, str], asyncio.Task[_Deployment]] = {}
+
+    async def changed(self, api: str, operation: str) -> None:
+        """The emulator says that ``operation`` changed ``api``; a deployment is read before anybody can edit on."""
+        for key in [key for key in self._stages if api in {"", key[0]}]:
+            del self._stages[key]
+        if operation == "CreateDeployment" and api:
+            snapshot = asyncio.create_task(self._read_deployment(api))
+            await snapshot
+            answer = await self._aws.call("apigateway", "GetDeployments", {"restApiId": api}, caller=CALLER)
+            for deployment in answer.get("items", ()):
+                self._deployments.setdefault((api, deployment["id"]), snapshot)
+
+    async def match(self, address: Address, method: str) -> Matched | None:
+        """The method that serves ``method`` at ``address``; None where nothing does.
+
+        A resource that has no such method leaves the request to the next one that fits, and a slash at the end does
+        not count (both as recorded on AWS by LocalStack's test suite).
+
+        Raises:
+            AwsCallError: The emulator did not answer.
+        """
+        key = (address.api, address.stage)
+        stage = await _kept(self._stages, key, lambda: self._read_stage(address))
+        if stage is None:
+            self._stages.pop(key, None)
+            return None
+        deployed = await _kept(
+            self._deployments, (address.api, stage.deployment), lambda: self._read_deployment(address.api)
+        )
+        path = address.path.rstrip("/") or "/"
+        for route in deployed.routes:
+            found = route.pattern.fullmatch(path)
+            if found and (integration := route.integration(method)) is not None:
+                parameters = dict(zip(route.labels, found.groups(), strict=True))
+                function = _function_of(integration, stage.variables)
+                return Matched(
+                    address, stage.deployment, route, parameters, integration, stage.variables,
+                    deployed.binary_media_types, function,
+                )  # fmt: skip
+        return None
+
+    async def _read_stage(self, address: Address) -> _Stage | None:
+        params = {"restApiId": address.api, "stageName": address.stage}
+        try:
+            answer = await self._aws.call("apigateway", "GetStage", params, caller=CALLER)
+        except AwsCallError as error:
+            if error.code == "NotFoundException":
+                return None
+            raise
+        return _Stage(answer.get("deploymentId", ""), answer.get("variables") or {})
+
+    async def _read_deployment(self, api: str) -> _Deployment:
+        about = await self._aws.call("apigateway", "GetRestApi", {"restApiId": api}, caller=CALLER)
+        params: dict[str, Any] = {"restApiId": api, "embed": ["methods"], "limit": 500}
+        routes: list[Route] = []
+        while True:
+            answer = await self._aws.call("apigateway", "GetResources", params, caller=CALLER)
+            routes += [route_of(resource) for resource in answer.get("items", ())]
+            if not answer.get("position"):
+                routes.sort(key=lambda route: route.precedence)
+                return _Deployment(routes, about.get("binaryMediaTypes") or ())
+            params["position"] = answer["position"]
+
+
+async def _kept(
+    known: dict[tuple[str, str], asyncio.Task[_T]],
+    key: tuple[str, str],
+    read: Callable[[], Coroutine[Any, Any, _T]],
+) -> _T:
+    """What is known under ``key``, read where it is not; a failure is not kept."""
+    task = known.get(key)
+    if task is None or (task.done() and task.exception() is not None):
+        task = known[key] = asyncio.create_task(read())
+    return task.result() if task.done() else await asyncio.shield(task)
+
+
+def _function_of(integration: Mapping[str, Any], variables: Mapping[str, str]) -> str | None:
+    if integration.get("type") != "AWS_PROXY":
+        return None
+    uri = _STAGE_VARIABLE.sub(lambda found: variables.get(found[1], ""), integration.get("uri") or "")
+    found = _LAMBDA_URI.fullmatch(uri)
+    return found["function"] if found else None
