@@ -104,22 +104,27 @@ class Pool:
 
     async def _start_in_turn(self, function: Function) -> None:
         async with self._turns:
-            if self._next_waiting(_key(function)) is None:
+            waiting = self._next_waiting(_key(function))
+            if waiting is None:
                 return  # environments that became free have served everybody
             start = await self.start(function)
-        waiting = self._next_waiting(_key(function))
-        if waiting is not None:
-            self._waiting[_key(function)].popleft()
+        if not waiting.done():
             waiting.set_result(start)
-        elif start.event.kind is Kind.READY:
+        elif start.event.kind is Kind.READY:  # the invoke was cancelled meanwhile
             self.give_back(start.environment)
 
     def _next_waiting(self, key: _Key) -> "asyncio.Future[Start] | None":
-        """Whoever has waited longest; nobody whose invoke was cancelled."""
+        """Take whoever has waited longest off the queue; nobody whose invoke was cancelled.
+
+        Whoever is off the queue waits for the start of its own environment, whatever becomes free before: so there are
+        never more environments than invokes at once, as on AWS.
+        """
         queue = self._waiting[key]
-        while queue and queue[0].done():
-            queue.popleft()
-        return queue[0] if queue else None
+        while queue:
+            waiting = queue.popleft()
+            if not waiting.done():
+                return waiting
+        return None
 
     def give_back(self, environment: Environment) -> None:
         """``environment`` has served its invoke: keep it, unless it has ended or must end."""
@@ -130,7 +135,6 @@ class Pool:
             return
         key = _key(environment.function)
         if (waiting := self._next_waiting(key)) is not None:
-            self._waiting[key].popleft()
             waiting.set_result(_warm(environment))
             return
         environment.idle_since = asyncio.get_running_loop().time()

@@ -321,6 +321,18 @@ async def test_concurrent_invokes_never_share_an_environment(
     assert sum(hop["cold"] for hop in journal.hops) == 100
 
 
+async def test_there_are_never_more_environments_than_invokes_at_once(emulator: Emulator, compute: Compute) -> None:
+    """Environments that become free serve whoever waits, and the starts that are then not needed do not happen."""
+    emulator.deploy("orders", "import time\ndef handler(event, context): time.sleep(0.01)")
+
+    async def caller() -> None:
+        for _ in range(20):
+            assert (await invoke(compute)).cause is None
+
+    await asyncio.gather(*(caller() for _ in range(6)))
+    assert compute.stats().cold_starts["orders"] <= 6
+
+
 async def test_reserved_concurrency_throttles_with_its_reason(
     emulator: Emulator, compute: Compute, journal: Journal
 ) -> None:
