@@ -23,8 +23,10 @@ def install() -> None:
     from .changes import ChangeNotifier  # noqa: PLC0415
     from .invoke import forward  # noqa: PLC0415
     from .mappings import keep_state_only  # noqa: PLC0415
+    from .refusals import refuse  # noqa: PLC0415
 
     keep_state_only()
+    handlers.serve_custom_service_request_handlers.append(refuse)
     handlers.serve_custom_service_request_handlers.append(forward)
     handlers.run_custom_response_handlers.append(ChangeNotifier())
     ROUTER.add(HEALTH_PATH, _health, methods=["GET"])

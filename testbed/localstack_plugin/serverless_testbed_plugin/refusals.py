@@ -1,0 +1,61 @@
+"""Says at once, at deploy time, what the testbed would not run as AWS does; calls by CloudFormation included."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from localstack.aws.api import CommonServiceException
+
+_PYTHON: Final = re.compile(r"python3\.\d+")
+_SOURCES: Final = frozenset({"sqs", "kinesis"})
+_UNSUPPORTED: Final = {
+    "CreateFunctionUrlConfig": ("a function URL", "invoke the function by a REST API"),
+    "PutProvisionedConcurrencyConfig": ("provisioned concurrency", "use reserved concurrency, or leave it out"),
+    "InvokeAsync": ("InvokeAsync", "use Invoke with InvocationType Event"),
+    "InvokeWithResponseStream": ("response streaming", "use Invoke"),
+}
+
+
+def refuse(_chain: Any, context: Any, _response: Any) -> None:
+    """Request handler: end calls to Lambda that deploy or use what the testbed does not have, leave all else alone.
+
+    Raises:
+        CommonServiceException: InvalidParameterValueException, status 400, which names the function and what it is.
+    """
+    if not context.operation or context.service.service_name != "lambda":
+        return
+    problem = refusal(context.operation.name, context.service_request or {})
+    if problem:
+        raise CommonServiceException("InvalidParameterValueException", problem, status_code=400, sender_fault=True)
+
+
+def refusal(operation: str, request: Mapping[str, Any]) -> str | None:
+    """Why the testbed does not take ``request`` for ``operation`` of Lambda; None where it does."""
+    name = request.get("FunctionName", "")
+    if operation in _UNSUPPORTED:
+        what, instead = _UNSUPPORTED[operation]
+        return f"Function {name} asks for {what}, which the testbed does not have; {instead}"
+    if operation in {"CreateFunction", "UpdateFunctionConfiguration", "UpdateFunctionCode"}:
+        return _function_refusal(name, request)
+    if operation == "CreateEventSourceMapping":
+        return _mapping_refusal(name, request)
+    return None
+
+
+def _function_refusal(name: str, request: Mapping[str, Any]) -> str | None:
+    if request.get("PackageType") == "Image" or request.get("ImageUri"):
+        return f"Function {name} is a container image; the testbed runs functions that are zip archives"
+    runtime = request.get("Runtime")
+    if runtime and not _PYTHON.fullmatch(runtime):
+        return f"Function {name} has the runtime {runtime}; the testbed runs python3.x functions only"
+    return None
+
+
+def _mapping_refusal(name: str, request: Mapping[str, Any]) -> str | None:
+    source = request.get("EventSourceArn")
+    if not source:
+        return f"Function {name} is to be fed by a self-managed source; the testbed polls SQS and Kinesis only"
+    service = (source.split(":") + [""] * 3)[2]
+    if service not in _SOURCES:
+        return f"Function {name} is to be fed by {source}; the testbed polls SQS and Kinesis only, not {service}"
+    return None
