@@ -15,6 +15,7 @@ from testbed.compute.processes import Exit, Processes
 from testbed.compute.runtime_api import Invocation, RuntimeApi
 
 _MEMORY_SECONDS: Final = 1.0
+_APP_ID_LENGTH: Final = 50  # botocore warns of longer ones (AWS SDKs and Tools reference guide, Application ID)
 
 
 class Kind(Enum):
@@ -223,7 +224,7 @@ class Environment:
         return self._settings.temp / self.ident
 
     def _environ(self) -> dict[str, str]:
-        """What AWS sets (AWS Lambda developer guide, Defined runtime environment variables), and two of our own."""
+        """What AWS sets (AWS Lambda developer guide, Defined runtime environment variables), and our own."""
         function, settings = self.function, self._settings
         temp = str(self._temp())
         today = time.strftime("%Y/%m/%d", time.gmtime())
@@ -239,6 +240,7 @@ class Environment:
             "AWS_SECRET_ACCESS_KEY": "testbed",
             "AWS_ENDPOINT_URL": settings.gateway_url,
             "AWS_LAMBDA_LOG_FORMAT": function.log_format,
+            "AWS_SDK_UA_APP_ID": function.name[:_APP_ID_LENGTH],  # tells the gateway who calls
             **function.variables,
             "_HANDLER": function.handler,
             "LAMBDA_TASK_ROOT": str(function.code),

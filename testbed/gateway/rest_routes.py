@@ -71,7 +71,9 @@ class Route:
 
     def integration(self, method: str) -> Mapping[str, Any] | None:
         """The integration that serves ``method``; None where none does."""
-        return self.methods.get(method) or (self.methods.get("ANY") if method in METHODS else None)
+        if method in self.methods:
+            return self.methods[method]
+        return self.methods.get("ANY") if method in METHODS else None
 
 
 def route_of(resource: Mapping[str, Any]) -> Route:
