@@ -1,7 +1,6 @@
 """One running testbed for all integration tests that need no other one."""
 
 import asyncio
-import json
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -9,37 +8,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from observing import JournalReader, RecordingFunction, deploy_recording_function
 
 from testbed.running import RunningTestbed, running_testbed
 
 _T = TypeVar("_T")
 RunOnLoop = Callable[[Coroutine[Any, Any, _T]], _T]
-
-
-class JournalReader:
-    """What the plane records while a test runs."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def lines(self, hop: str, **fields: object) -> list[dict[str, Any]]:
-        """The lines of ``hop`` written so far whose ``fields`` are as given."""
-        text = self._path.read_text(encoding="utf-8") if self._path.exists() else ""
-        lines = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-        return [line for line in lines if line["hop"] == hop and fields.items() <= line.items()]
-
-    def wait_for(self, hop: str, *, count: int = 1, **fields: object) -> list[dict[str, Any]]:
-        """Those lines, as soon as there are ``count`` of them; the plane flushes four times a second."""
-        wait_until(lambda: len(self.lines(hop, **fields)) >= count, f"{count} lines of hop {hop!r} with {fields}")
-        return self.lines(hop, **fields)
-
-
-def wait_until(condition: Callable[[], object], what: str, *, seconds: float = 20.0) -> None:
-    """Look every 50 ms until ``condition`` holds; fail with ``what`` when it never does."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain for {what}"
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="session")
@@ -82,11 +56,29 @@ def bed(run_on_loop: RunOnLoop[Any], tmp_path_factory: pytest.TempPathFactory) -
     run_on_loop(stop(keeping))
 
 
+@pytest.fixture(scope="session")
+def record_journal(bed: RunningTestbed, run_on_loop: RunOnLoop[Any]) -> Callable[[Path], JournalReader]:
+    """Starts to record into a file, without faults, until the next one is started."""
+
+    def start(path: Path) -> JournalReader:
+        order = {"architecture": "test", "seed": 0, "faults": [], "journal": str(path), "zero": time.monotonic()}
+        run_on_loop(bed.plane.call("begin", **order))
+        return JournalReader(path)
+
+    return start
+
+
 @pytest.fixture
-def journal(bed: RunningTestbed, run_on_loop: RunOnLoop[Any], tmp_path: Path) -> JournalReader:
-    """Records, without faults, from here to the test's end."""
-    path = tmp_path / "journal.jsonl"
-    run_on_loop(
-        bed.plane.call("begin", architecture="test", seed=0, faults=[], journal=str(path), zero=time.monotonic())
-    )
-    return JournalReader(path)
+def journal(record_journal: Callable[[Path], JournalReader], tmp_path: Path) -> JournalReader:
+    """What the plane records from here to the end of the test."""
+    return record_journal(tmp_path / "journal.jsonl")
+
+
+@pytest.fixture
+def recording_function(bed: RunningTestbed, tmp_path: Path) -> Callable[..., RecordingFunction]:
+    """Deploys a function that records its events and then does what the given body says."""
+
+    def deploy_it(body: str = "return 'done'", **options: Any) -> RecordingFunction:
+        return deploy_recording_function(bed.aws, tmp_path, body, **options)
+
+    return deploy_it
