@@ -97,7 +97,7 @@ def _is_cross_origin(request: web.BaseRequest) -> bool:
 
 async def _inbound(request: web.BaseRequest) -> Inbound:
     headers = CIMultiDict(request.headers)
-    target = request.message.path
+    target = request.raw_path
     if not target.startswith("/"):
         target = "/" + target.partition("://")[2].partition("/")[2]  # absolute form, as proxies are asked
     chunked = "chunked" in headers.get("Transfer-Encoding", "").lower()
