@@ -1,6 +1,7 @@
 """The way to the emulator: requests go through unchanged, bodies are streamed where they are large."""
 
 from collections.abc import AsyncIterator
+from io import BytesIO
 from typing import Final
 
 import aiohttp
@@ -50,10 +51,9 @@ class Emulator:
             (name, value) for name, value in request.headers.items() if name.lower() not in _CONNECTION_HEADERS
         )
         url = URL(self.url + request.target, encoded=True)
-        body = request.stream or request.body
         try:
             response = await self._session.request(
-                request.method, url, headers=headers, data=body or None, allow_redirects=False
+                request.method, url, headers=headers, data=_data(request), allow_redirects=False
             )
         except (aiohttp.ClientError, OSError) as error:
             raise EmulatorUnreachableError(str(error) or type(error).__name__) from error
@@ -70,6 +70,13 @@ class Emulator:
     async def close(self) -> None:
         """Close all connections."""
         await self._session.close()
+
+
+def _data(request: Inbound) -> AsyncIterator[bytes] | BytesIO | bytes | None:
+    """The body as aiohttp wants it: what is large it sends piece by piece, if it is a file, and warns otherwise."""
+    if request.stream is not None:
+        return request.stream
+    return BytesIO(request.body) if len(request.body) > _HELD_BYTES else request.body or None
 
 
 def _end_to_end(response: aiohttp.ClientResponse) -> CIMultiDict[str]:

@@ -72,7 +72,10 @@ class GatewayServer:
             return _whole_response(request, json_reply(403, {"message": "cross-origin requests are refused"}))
         if request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        inbound = await _inbound(request)
+        try:
+            inbound = await _inbound(request)
+        except (ConnectionError, web.RequestPayloadError) as error:  # half a request is none
+            return web.Response(status=400, text=f"the body could not be read: {error}")
         try:
             reply = await self._answer(inbound, request.remote or "127.0.0.1")
         except Exception as error:  # noqa: BLE001 - told and logged

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,14 +39,17 @@ class Received:
 
 
 class FakeEmulator:
-    """An HTTP server that keeps every request and answers with ``respond``."""
+    """An HTTP server that keeps every request and answers with ``respond``, which may read the body itself."""
 
     def __init__(self) -> None:
         self.received: list[Received] = []
         self.respond: Respond = _nothing
+        self.reads_itself = False
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Keep the request and answer it."""
+        if self.reads_itself:
+            return await self.respond(request)
         body = await request.content.read()
         self.received.append(Received(request.method, request.raw_path, CIMultiDict(request.headers), body))
         return await self.respond(request)
@@ -144,14 +147,22 @@ class World:
             aws_access_key_id="test", aws_secret_access_key="test",  # noqa: S106 - any will do
         )  # fmt: skip
 
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """A connection to the gateway for raw bytes."""
+        reader, writer = await asyncio.open_connection(*self.host.split(":"))
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
     async def exchange(self, request: bytes) -> bytes:
         """What comes back for raw bytes on a connection of their own, until the gateway closes it."""
-        reader, writer = await asyncio.open_connection(*self.host.split(":"))
-        writer.write(request)
-        answer = await reader.read()
-        writer.close()
-        await writer.wait_closed()
-        return answer
+        async with self.connection() as (reader, writer):
+            writer.write(request)
+            return await reader.read()
 
     async def _past_the_gateway(self, _target: Target, request: Inbound, _caller: str) -> Reply:
         return await self.way_to_emulator.forward(request)
@@ -162,7 +173,7 @@ async def running_world() -> AsyncIterator[World]:
     """A world whose servers run."""
     emulator = FakeEmulator()
     runner = web.ServerRunner(
-        web.Server(emulator.handle, access_log=None, auto_decompress=False, max_field_size=1 << 21)
+        web.Server(emulator.handle, access_log=None, auto_decompress=False, max_line_size=1 << 21, max_headers=2000)
     )
     await runner.setup()
     emulator_socket = socket.create_server(("127.0.0.1", 0))
