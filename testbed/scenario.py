@@ -35,7 +35,11 @@ class Aws:
         """A boto3 client of ``service``, as ``boto3.client`` gives it."""
         from botocore.config import Config  # noqa: PLC0415 - half of the import time of every scenario, see _session
 
-        config = Config(retries={"total_max_attempts": 3, "mode": "standard"}, s3={"addressing_style": "path"})
+        config = Config(
+            retries={"total_max_attempts": 3, "mode": "standard"},
+            s3={"addressing_style": "path"},
+            inject_host_prefix=False,  # "sync-127.0.0.1" is no name that resolves
+        )
         return self._session.client(service, endpoint_url=self.endpoint_url, config=config)
 
     @cached_property

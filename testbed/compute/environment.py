@@ -239,6 +239,7 @@ class Environment:
             "AWS_ACCESS_KEY_ID": settings.account_id,
             "AWS_SECRET_ACCESS_KEY": "testbed",
             "AWS_ENDPOINT_URL": settings.gateway_url,
+            "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",  # "sync-127.0.0.1" is no name that resolves
             "AWS_LAMBDA_LOG_FORMAT": function.log_format,
             "AWS_SDK_UA_APP_ID": function.name[:_APP_ID_LENGTH],  # tells the gateway who calls
             **function.variables,

@@ -32,7 +32,8 @@ _METADATA_HEAD_BYTES: Final = (
 _RESOURCE_MEMBERS: Final = (
     "QueueUrl", "QueueName", "StreamName", "StreamARN", "TableName", "FunctionName", "TopicArn", "TargetArn",
     "stateMachineArn", "executionArn", "Bucket", "restApiId", "EventBusName", "Rule", "SecretId", "logGroupName",
-    "StackName", "RoleName", "KeyId", "Name", "name", "ResourceArn", "resourceArn", "ResourceARN",
+    "StackName", "RoleName", "UserName", "KeyId", "DeliveryStreamName", "DomainName", "ClusterIdentifier", "AlarmName",
+    "Namespace", "Name", "name", "ResourceArn", "resourceArn", "ResourceARN",
 )  # fmt: skip
 
 

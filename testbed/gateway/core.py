@@ -26,7 +26,7 @@ from testbed.gateway.message import Inbound, Reply
 from testbed.gateway.origin import Origin, caller_of, function_name, identity_of_content, stable_body
 from testbed.gateway.rest_api import RestApiPlane
 from testbed.gateway.rest_routes import RestApis, address_of
-from testbed.gateway.wire import error_reply, json_reply
+from testbed.gateway.wire import error_code, error_reply, json_reply
 from testbed.trace import HEADER, fresh_trace_header
 
 _PUTS: Final = frozenset({"PutRecord", "PutRecords"})
@@ -200,7 +200,7 @@ class Gateway:
             reply.error, reply.cause = unreachable.code, UNREACHABLE
             return reply
         if reply.status >= 400:  # noqa: PLR2004 - HTTP's errors begin here
-            reply.error = reply.headers.get("x-amzn-errortype", "").partition(":")[0] or str(reply.status)
+            reply.error = error_code(reply)
         return reply
 
     def _journal_aws(  # noqa: PLR0917 - one line of the journal has that many facts

@@ -1,6 +1,7 @@
 """AWS errors on the wire: one error, written in the protocol that the caller spoke."""
 
 import json
+import re
 import struct
 import uuid
 from typing import Any, Final
@@ -14,6 +15,7 @@ from testbed.gateway.message import Inbound, Reply
 
 REQUEST_ID_HEADER: Final = "x-amzn-RequestId"
 _SERVER_FAULT: Final = 500
+_XML_CODE: Final = re.compile(rb"<Code>([^<]+)</Code>")
 
 
 def error_reply(error: AwsError, target: Target, request: Inbound, cause: str | None = None) -> Reply:
@@ -43,6 +45,14 @@ def error_reply(error: AwsError, target: Target, request: Inbound, cause: str | 
         inner = f"<Error><Type>{_fault(error)}</Type>{_code_and_message(error)}</Error>"
         body = _xml(f"<ErrorResponse>{inner}<RequestId>{request_id}</RequestId></ErrorResponse>")
     return Reply(error.status, headers, body, error=error.code, cause=cause)
+
+
+def error_code(reply: Reply) -> str:
+    """The AWS error code of an answer that is an error; its status where it names none, as the answers to HEAD do."""
+    if named := reply.headers.get("x-amzn-errortype"):
+        return named.partition(":")[0]
+    found = _XML_CODE.search(reply.body)
+    return found[1].decode() if found else str(reply.status)
 
 
 def _spoken(service: str, request: Inbound) -> str:

@@ -6,8 +6,8 @@ from multidict import CIMultiDict
 
 from testbed.chaos.call import AwsError
 from testbed.gateway.classify import Target, service_model
-from testbed.gateway.message import Inbound
-from testbed.gateway.wire import error_reply
+from testbed.gateway.message import Inbound, Reply
+from testbed.gateway.wire import error_code, error_reply
 
 JSON_HEADERS = {"X-Amz-Target": "Service.Operation"}
 CBOR_HEADERS = {"smithy-protocol": "rpc-v2-cbor"}
@@ -40,6 +40,21 @@ def test_error_is_parsed_in_the_protocol_of_the_caller(
     assert parsed["Error"]["Code"] == "SlowDown"
     assert parsed["Error"]["Message"] == "Rate <exceeded>"
     assert reply.status == 503
+
+
+@pytest.mark.parametrize(
+    ("service", "headers"),
+    [("sqs", JSON_HEADERS), ("sns", {}), ("s3", {}), ("route53", {}), ("ec2", {}), ("lambda", {})],
+)
+def test_the_code_of_an_error_is_found_in_its_header_or_its_document(service: str, headers: dict[str, str]) -> None:
+    """The journal names the same code for every protocol."""
+    request = Inbound("POST", "/", CIMultiDict(headers))
+    assert error_code(error_reply(AwsError("SlowDown", 503, "slow"), Target(service, "Any", ""), request)) == "SlowDown"
+
+
+def test_an_error_without_a_code_is_known_by_its_status() -> None:
+    """An answer to HEAD has no document."""
+    assert error_code(Reply(404)) == "404"
 
 
 def test_members_of_a_modelled_exception_arrive() -> None:
