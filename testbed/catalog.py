@@ -9,6 +9,7 @@ from typing import Final
 
 from testbed.errors import TestbedError, UsageError
 from testbed.own_lines import shortened
+from testbed.run_folder import RunOptions
 from testbed.scenario import Scenario
 
 _HERE: Final = Path(__file__).parent
@@ -51,6 +52,18 @@ def found_again(name_or_path: str) -> str:
     """The same scenario for whoever runs it later from another folder: a name stays, a path becomes absolute."""
     path = Path(name_or_path)
     return str(path.resolve()) if path.suffix == ".py" else name_or_path
+
+
+def prepared(scenario: Scenario, options: RunOptions) -> Scenario:
+    """The scenario as ``options`` want it.
+
+    Raises:
+        UsageError: It has no architecture of a name that they give.
+    """
+    chosen = scenario.only(options.architectures)
+    if options.no_chaos:
+        chosen = chosen.without_chaos()
+    return chosen if options.scale == 1 else chosen.scaled(options.scale)
 
 
 def _near(name: str, paths: dict[str, Path]) -> str:

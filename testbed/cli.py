@@ -184,13 +184,15 @@ def _replay(arguments: argparse.Namespace) -> int:
 
 def _execute(arguments: argparse.Namespace, options: "RunOptions") -> int:
     """Run and print; the imports wait until they are needed, for a quick ``--help``."""
-    from testbed.catalog import load_scenario  # noqa: PLC0415 - see above
-    from testbed.report.console import LiveLine  # noqa: PLC0415 - see above
-    from testbed.run_folder import RunFolder  # noqa: PLC0415 - see above
-    from testbed.runner import prepared, run_scenario  # noqa: PLC0415 - see above
+    from testbed.catalog import load_scenario, prepared  # noqa: PLC0415 - see above
 
     _check_engine(options.engine)
     scenario = prepared(load_scenario(options.scenario), options)
+
+    from testbed.report.console import LiveLine  # noqa: PLC0415 - see above
+    from testbed.run_folder import RunFolder  # noqa: PLC0415 - see above
+    from testbed.runner import run_scenario  # noqa: PLC0415 - see above
+
     folder = RunFolder(arguments.out, scenario.name, options.seed)
     with ExitStack() as showing:
         live = showing.enter_context(LiveLine(scenario.name))

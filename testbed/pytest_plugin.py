@@ -56,11 +56,9 @@ def run_scenario(request: pytest.FixtureRequest, tmp_path: Path) -> RunScenario:
     def run(
         scenario: str | Path, *, architectures: Sequence[str] = (), scale: float = 1.0, seed: int | None = None
     ) -> RunVerdict:
-        from testbed.catalog import load_scenario  # noqa: PLC0415 - see the module's docstring
-        from testbed.report.html import write_report  # noqa: PLC0415 - the same
-        from testbed.report.junit import write_junit  # noqa: PLC0415 - the same
+        from testbed.catalog import load_scenario, prepared  # noqa: PLC0415 - see the module's docstring
         from testbed.run_folder import RunFolder, RunOptions  # noqa: PLC0415 - the same
-        from testbed.runner import prepared, run_scenario  # noqa: PLC0415 - the same
+        from testbed.runner import run_scenario  # noqa: PLC0415 - the same
 
         options = RunOptions(
             scenario=str(scenario),
@@ -71,9 +69,7 @@ def run_scenario(request: pytest.FixtureRequest, tmp_path: Path) -> RunScenario:
         chosen = prepared(load_scenario(options.scenario), options)
         folder = RunFolder(request.config.getoption("--testbed-out") or tmp_path / "runs", chosen.name, options.seed)
         verdict = asyncio.run(run_scenario(chosen, options, folder, lambda _: None, lambda _: None))
-        folder.write_json("verdict.json", verdict.to_json())
-        report = write_report(folder.path)
-        write_junit(folder.path)
+        report = folder.path / "report.html"
         told = f"{chosen.name}: {verdict.verdict}\nReport: {report}\nReplay: testbed replay {folder.path}"
         request.node.add_report_section("call", "testbed", told)
         return verdict

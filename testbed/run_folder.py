@@ -114,6 +114,7 @@ class RunFolder:
             part.write_text(json.dumps(document, indent=2) + "\n")
             part.replace(whole)
         except OSError as error:
+            part.unlink(missing_ok=True)
             raise unwritable(error, whole) from error
 
 

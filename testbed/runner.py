@@ -23,14 +23,6 @@ from testbed.trial import Show, Trial
 Keep = Callable[[RunningTestbed, RunVerdict], Awaitable[None]]
 
 
-def prepared(scenario: Scenario, options: RunOptions) -> Scenario:
-    """The scenario as ``options`` want it."""
-    chosen = scenario.only(options.architectures)
-    if options.no_chaos:
-        chosen = chosen.without_chaos()
-    return chosen if options.scale == 1 else chosen.scaled(options.scale)
-
-
 async def run_scenario(
     scenario: Scenario,
     options: RunOptions,
@@ -46,7 +38,7 @@ async def run_scenario(
     unknown, and what was recorded until then is kept. One that breaks off before leaves its logs, if there are any.
 
     Args:
-        scenario: As `prepared`.
+        scenario: As `testbed.catalog.prepared`.
         options: What was asked for.
         folder: Where everything is written down.
         show: Takes the progress, for the live line.

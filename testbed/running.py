@@ -153,7 +153,7 @@ def _folder(space: RunSpace, name: str) -> Path:
 async def _started(space: RunSpace, work: Coroutine[Any, Any, _T]) -> _T:
     """The result of ``work``, unless a part dies first."""
     try:
-        return await unless_dead(space.died(), work)
+        return await unless_dead(space.died(), work, patience=0)
     except EngineDiedError as death:
         raise HarnessError(
             f"{death.message} while the testbed started",
@@ -162,10 +162,16 @@ async def _started(space: RunSpace, work: Coroutine[Any, Any, _T]) -> _T:
         ) from death
 
 
-async def unless_dead(died: Coroutine[Any, Any, EngineDiedError], work: Coroutine[Any, Any, _T]) -> _T:
+async def unless_dead(
+    died: Coroutine[Any, Any, EngineDiedError], work: Coroutine[Any, Any, _T], *, patience: float = _NEWS_SECONDS
+) -> _T:
     """The result of ``work``, unless a part dies first: then its death is what is raised.
 
-    A death shows first as all kinds of failures of whoever used the part, so a failure waits a moment for the news.
+    Args:
+        died: Ends when a part dies.
+        work: What is wanted.
+        patience: Seconds that a failure of ``work`` waits for the news of a death: it often shows first as a failure
+            of whoever used the part.
 
     Raises:
         EngineDiedError: As ``died`` returns it.
@@ -174,7 +180,7 @@ async def unless_dead(died: Coroutine[Any, Any, EngineDiedError], work: Coroutin
     try:
         await asyncio.wait((working, dying), return_when=asyncio.FIRST_COMPLETED)
         if working.done() and working.exception() is not None and not dying.done():
-            await asyncio.wait((dying,), timeout=_NEWS_SECONDS)
+            await asyncio.wait((dying,), timeout=patience)
         if dying.done():
             raise dying.result()
         return working.result()

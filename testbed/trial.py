@@ -84,6 +84,7 @@ class Trial:
         drain_seconds = await self._drain(summary)
         checkpoints = self._checkpoints()
         end = await self.bed.plane.call("end")
+        _check_journal(end)
         self.show(Progress(architecture=name, stage="counting"))
         observed = await in_daemon_thread(lambda: self._look(deployment, db, checkpoints))
         await in_daemon_thread(self._remove_mappings)
@@ -133,10 +134,7 @@ class Trial:
 
     async def _look_once(self, summary: LoadSummary, stage: str) -> None:
         self.status = await self.bed.plane.call("status")
-        if error := self.status["journal_error"]:
-            raise HarnessError(
-                f"the journal cannot be written: {error}", "free some space, or choose another folder with --out"
-            )
+        _check_journal(self.status)
         self.show(
             Progress(
                 architecture=self.architecture.name,
@@ -223,6 +221,14 @@ class Trial:
 
     def _now(self) -> float:
         return time.monotonic() - self.zero
+
+
+def _check_journal(answer: dict[str, Any]) -> None:
+    """A journal with holes explains nothing: the run ends."""
+    if error := answer["journal_error"]:
+        raise HarnessError(
+            f"the journal cannot be written: {error}", "free some space, or choose another folder with --out"
+        )
 
 
 async def deployed(scenario: Scenario, architecture: Architecture, aws: Aws, db: Db) -> Deployment:

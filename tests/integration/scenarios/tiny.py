@@ -1,4 +1,4 @@
-"""One second of orders for one good architecture, one that never drains, and some that are wrong."""
+"""One second of orders for a good architecture, one that never drains, and one under faults."""
 
 from pathlib import Path
 from random import Random
@@ -11,13 +11,16 @@ from testbed import (
     Database,
     Db,
     Deployment,
+    Poison,
     Queue,
     Scenario,
     Table,
+    Throttle,
     Traffic,
     claims,
     deploy,
 )
+from testbed.scenario import Deploy
 
 ORDERS = Path(__file__).parents[3] / "functions" / "orders"
 HANDLERS = Path(__file__).parent / "handlers"
@@ -40,7 +43,7 @@ def direct(aws: Aws, db: Db) -> Deployment:
     return Deployment(url=deploy.rest_api(aws, "direct", "POST", "/orders", store), stored=Table("orders"))
 
 
-def stuck(aws: Aws, db: Db) -> Deployment:
+def stuck(aws: Aws, _db: Db) -> Deployment:
     """API Gateway -> Lambda -> SQS -> a consumer that never succeeds."""
     queue = aws.client("sqs").create_queue(QueueName="stuck")["QueueUrl"]
     front = deploy.function(aws, "stuck-front", ORDERS, "to_queue.handler", environment={"QUEUE_URL": queue})
@@ -53,33 +56,20 @@ def stuck(aws: Aws, db: Db) -> Deployment:
     )
 
 
-def unimportable(aws: Aws, db: Db) -> Deployment:
-    """API Gateway -> a function that does not load."""
-    function = deploy.function(aws, "unimportable", HANDLERS, "cannot_be_imported.handler")
-    return Deployment(url=deploy.rest_api(aws, "unimportable", "POST", "/orders", function), stored=Table("orders"))
+def chaotic(aws: Aws, db: Db) -> Deployment:
+    """As `direct`, under a name of its own for its faults."""
+    store = deploy.function(aws, "chaotic", ORDERS, "sync.handler", environment={"DATABASE_DSN": db.dsn})
+    return Deployment(url=deploy.rest_api(aws, "chaotic", "POST", "/orders", store), stored=Table("orders"))
 
 
-def java(aws: Aws, db: Db) -> Deployment:
-    """A function of a runtime that the testbed does not run."""
-    aws.client("lambda").create_function(
-        FunctionName="written-in-java",
-        Runtime="java21",
-        Role="arn:aws:iam::000000000000:role/any",
-        Handler="example.Handler",
-        Code={"ZipFile": b"PK"},
-    )
-    raise AssertionError("the testbed took it")
-
-
-def missing_table(aws: Aws, db: Db) -> Deployment:
-    """As `direct`, but the ledger is sent to a table that is not there."""
-    return Deployment(url=direct(aws, db).url, stored=Table("no_such_table"))
-
-
-def architecture(name: str, deploy: Any) -> Architecture:
+def architecture(name: str, deployed: Deploy, *chaos: Throttle) -> Architecture:
     """One of them, with the one expectation that they share."""
     return Architecture(
-        name=name, summary=str(deploy.__doc__), deploy=deploy, expectations=[claims.no_acknowledged_order_is_lost()]
+        name=name,
+        summary=str(deployed.__doc__),
+        deploy=deployed,
+        expectations=[claims.no_acknowledged_order_is_lost()],
+        chaos=chaos,
     )
 
 
@@ -88,11 +78,10 @@ SCENARIO = Scenario(
     summary="one second of orders",
     database=Database(max_connections=10, schema=SCHEMA),
     traffic=Traffic(arrivals=Constant(rate=40, seconds=1), order=order, timeout=5),
+    chaos=[Poison(every=20)],
     architectures=[
         architecture("direct", direct),
         architecture("stuck", stuck),
-        architecture("unimportable", unimportable),
-        architecture("java", java),
-        architecture("missing-table", missing_table),
+        architecture("chaotic", chaotic, Throttle(service="lambda", resources=("chaotic",), probability=0.3)),
     ],
 )

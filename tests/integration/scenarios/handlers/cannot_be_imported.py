@@ -3,5 +3,5 @@
 import a_module_that_nobody_has  # noqa: F401  # the point of it
 
 
-def handler(event: object, context: object) -> None:
+def handler(_event: object, _context: object) -> None:
     """Never reached."""
