@@ -112,10 +112,11 @@ async def test_a_client_that_waits_for_a_continue_gets_it(world: World) -> None:
 async def test_boto3_moves_large_objects(world: World) -> None:
     """Up and down through S3, by the real client, checksums included."""
     s3 = world.client("s3")
+    world.emulator.answers(b"")
     await asyncio.to_thread(s3.put_object, Bucket="b", Key="a key/ü", Body=io.BytesIO(BIG))
     sent = world.emulator.received[0]
     assert sent.target == "/b/a%20key/%C3%BC"
-    assert BIG in sent.body or sent.body == BIG
+    assert sent.body == BIG
     world.emulator.answers(BIG)
     answer = await asyncio.to_thread(s3.get_object, Bucket="b", Key="k")
     assert hashlib.sha256(await asyncio.to_thread(answer["Body"].read)).digest() == hashlib.sha256(BIG).digest()
