@@ -168,6 +168,12 @@ class World:
         return await self.way_to_emulator.forward(request)
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Let the event loop run until ``condition`` holds; the test's time limit ends a wait in vain."""
+    while not condition():  # noqa: ASYNC110 - logs and files have no event to wait for
+        await asyncio.sleep(0)
+
+
 @asynccontextmanager
 async def running_world() -> AsyncIterator[World]:
     """A world whose servers run."""

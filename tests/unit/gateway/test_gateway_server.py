@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 from aiohttp import web
-from gateway_world import World
+from gateway_world import World, until
 
 from testbed.gateway.message import Inbound, Reply
 
@@ -338,8 +338,7 @@ async def test_an_upload_that_breaks_off_is_nobody_s_invoke(world: World, caplog
     async with world.connection() as (_, writer):
         writer.write(raw(world, f"POST {INVOKE}", AS_LAMBDA, "Content-Length: 9", body=b"{}"))
         await writer.drain()
-        while not world.server._runner.server.requests_count:  # type: ignore[union-attr]  # noqa: ASYNC110 - nobody is told
-            await asyncio.sleep(0)
+        await until(lambda: world.server._runner.server.requests_count)  # type: ignore[union-attr]  # it has been set up
         serving = asyncio.all_tasks() - before
         writer.transport.abort()
     await asyncio.wait(serving, timeout=10)
