@@ -11,6 +11,7 @@ import hashlib
 import re
 import secrets
 import time
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
 
@@ -30,6 +31,7 @@ def fresh_trace_header() -> str:
     return f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)}"
 
 
+@lru_cache(maxsize=4096)  # each header passes several hops
 def parse_trace(header: str | None) -> tuple[str, float | None] | None:
     """Trace id (the root alone) and planned seconds of a header; None where there is no trace.
 

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
 
@@ -60,6 +61,7 @@ def caller_of(request: Inbound) -> str:
     return "client"
 
 
+@lru_cache(maxsize=4096)
 def function_name(function: str) -> str:
     """The bare name in a function name, an ARN or a partial ARN, with or without a qualifier."""
     parts = unquote(function).split(":")
