@@ -179,10 +179,11 @@ def _messages(places: Places, queue: str) -> list[dict[str, Any]]:
 
 
 def _said(error: "urllib.error.HTTPError") -> str:
-    """The message in AWS's JSON error document, where it is one."""
+    """What AWS's JSON error document says, where it is one."""
     try:
-        return str(json.load(error)["message"])
-    except (ValueError, KeyError, TypeError):
+        document = json.load(error)
+        return str(document.get("message") or document["__type"])
+    except (ValueError, KeyError, AttributeError):
         return f"HTTP {error.code}"
 
 

@@ -20,7 +20,6 @@ from testbed.scenario import Aws, Db
 
 _LOOPBACK: Final = "127.0.0.1"
 _PLANE: Final = "the data plane"
-_NEWS_SECONDS: Final = 1.0
 _T = TypeVar("_T")
 
 
@@ -163,7 +162,7 @@ async def _started(space: RunSpace, work: Coroutine[Any, Any, _T]) -> _T:
 
 
 async def unless_dead(
-    died: Coroutine[Any, Any, EngineDiedError], work: Coroutine[Any, Any, _T], *, patience: float = _NEWS_SECONDS
+    died: Coroutine[Any, Any, EngineDiedError], work: Coroutine[Any, Any, _T], *, patience: float
 ) -> _T:
     """The result of ``work``, unless a part dies first: then its death is what is raised.
 

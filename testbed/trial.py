@@ -28,6 +28,7 @@ from testbed.threads import in_daemon_thread
 
 _LEAD_SECONDS: Final = 0.2  # from arming the faults to second 0 of the traffic
 _WATCH_SECONDS: Final = 0.25
+_NEWS_SECONDS: Final = 1.0
 _QUIET_LOOKS: Final = 2  # looks in a row that must find nothing left: depths are measured before idleness
 
 Show = Callable[[Progress], None]
@@ -72,7 +73,7 @@ class Trial:
             UsageError: The scenario does not work.
             HarnessError: The testbed cannot do its work.
         """
-        return await unless_dead(self.bed.died(), self._run())
+        return await unless_dead(self.bed.died(), self._run(), patience=_NEWS_SECONDS)
 
     async def _run(self) -> ArchitectureVerdict:
         name = self.architecture.name

@@ -1,0 +1,258 @@
+"""The command line: what it takes, what it says, and what it ends with."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testbed import cli, doctor
+from testbed.engine import EngineFacts
+from testbed.errors import EngineDiedError, HarnessError, UsageError, how_ended
+
+
+class Ended(dict[str, Any]):
+    """``code``, ``out`` and ``err`` of a command that ran in this process."""
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs a command in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def ended(*arguments: str) -> Ended:
+        with pytest.raises(SystemExit) as caught:
+            cli.main(arguments)
+        captured = capsys.readouterr()
+        return Ended(code=caught.value.code, out=captured.out, err=captured.err)
+
+    return ended
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "required: COMMAND"),
+        (["fly"], "invalid choice: 'fly'"),
+        (["run"], "required: SCENARIO|PATH.py"),
+        (["run", "x", "--scale", "0"], "'0' is not a positive number"),
+        (["run", "x", "--scale", "nan"], "'nan' is not a positive number"),
+        (["run", "x", "--scale", "much"], "'much' is not a positive number"),
+        (["run", "x", "--seed", "1.5"], "'1.5' is not a whole number"),
+        (["run", "x", "--engine", "cloud"], "invalid choice: 'cloud'"),
+        (["run", "x", "--sed", "1"], "unrecognized arguments: --sed"),
+        (["up", "--port", "70000"], "'70000' is not a port: 1 to 65535"),
+        (["up", "--port", "http"], "'http' is not a port"),
+    ],
+)
+def test_wrong_options_are_usage_errors(run: Any, arguments: list[str], said: str) -> None:
+    """Exit code 64, what is wrong, and where to read more."""
+    ended = run(*arguments)
+    assert ended["code"] == 64
+    assert said in ended["err"]
+    assert "hint: testbed" in ended["err"]
+
+
+@pytest.mark.parametrize("command", ["", "run", "list", "replay", "report", "up", "doctor"])
+def test_each_command_explains_itself(run: Any, command: str) -> None:
+    """``--help`` ends well; the overview names the exit codes."""
+    ended = run(*command.split(), "--help")
+    assert ended["code"] == 0
+    assert ended["out"].startswith(f"usage: {' '.join(['testbed', *command.split()])} [-h]")
+    assert ("64 wrong usage" in ended["out"]) == (command == "")
+
+
+def test_search_says_that_it_is_not_there_yet(run: Any) -> None:
+    """Rather than being an unknown command; with what to do instead."""
+    ended = run("search", "flash-sale", "--runs", "5")
+    assert ended["code"] == 64
+    assert ended["err"].startswith("testbed: search is not part of this version\n  hint: ")
+
+
+def test_the_container_engine_is_not_there_yet(run: Any) -> None:
+    """An option of the contract that this version refuses by name."""
+    ended = run("run", "flash-sale", "--engine", "container")
+    assert ended["code"] == 64
+    assert "the container engine is not part of this version" in ended["err"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "flash-sail"], "there is no scenario 'flash-sail'\n  hint: did you mean flash-sale?\n"),
+        (
+            ["run", "flash-sale", "--architecture", "x"],
+            "scenario 'flash-sale' has no architecture 'x'\n  hint: its arch",
+        ),
+        (["run", "broken.py"], "scenario file "),
+        (["replay", "nowhere"], "nowhere is no run folder"),
+        (["report", "nowhere"], "nowhere is not a run folder"),
+        (["up", "flash-sail"], "there is no scenario 'flash-sail'"),
+    ],
+)
+def test_mistakes_get_one_message_and_leave_nothing(run: Any, arguments: list[str], said: str) -> None:
+    """Exit code 64 before anything is started or created."""
+    Path("broken.py").write_text("1 / 0\n")
+    ended = run(*arguments)
+    assert ended["code"] == 64
+    assert ended["err"].startswith(f"testbed: {said}")
+    assert ended["out"] == ""
+    assert [path.name for path in Path().iterdir()] == ["broken.py"]
+
+
+def test_too_few_connections_are_refused_before_the_start(run: Any) -> None:
+    """Postgres keeps three for superusers; no run folder is left."""
+    Path("small.py").write_text(
+        "from testbed import *\n"
+        "from testbed import Architecture, Constant, Database, Scenario, Traffic\n"
+        "SCENARIO = Scenario(name='s', summary='', database=Database(max_connections=3),\n"
+        "    traffic=Traffic(arrivals=Constant(rate=1, seconds=1), order=lambda i, _: {}),\n"
+        "    architectures=[Architecture(name='a', summary='', deploy=None, expectations=[])])\n"
+    )
+    ended = run("run", "small.py")
+    assert ended["code"] == 64
+    assert "max_connections=3 is too small for Postgres" in ended["err"]
+    assert list(Path("runs").iterdir()) == []
+
+
+def test_an_order_that_cannot_be_made_is_shown(run: Any) -> None:
+    """The traffic is planned before anything is started; the scenario's own lines are named."""
+    Path("orders.py").write_text(
+        "from testbed import Architecture, Constant, Scenario, Traffic\n"
+        "def order(order_id, rng):\n"
+        "    return {'id': order_id, 'n': rng.no_such_method()}\n"
+        "SCENARIO = Scenario(name='s', summary='', \n"
+        "    traffic=Traffic(arrivals=Constant(rate=1, seconds=1), order=order),\n"
+        "    architectures=[Architecture(name='a', summary='', deploy=None, expectations=[])])\n"
+    )
+    ended = run("run", "orders.py")
+    assert ended["code"] == 64
+    assert "the traffic of scenario 's' cannot be planned:\n" in ended["err"]
+    assert "line 3, in order" in ended["err"]
+    assert "no_such_method" in ended["err"]
+
+
+def test_list_shows_what_works_and_what_does_not(run: Any) -> None:
+    """A broken file in ./scenarios does not hide the others."""
+    Path("scenarios").mkdir()
+    Path("scenarios/broken.py").write_text("import no_such_module\n")
+    ended = run("list")
+    assert ended["code"] == 0
+    assert "flash-sale           ten times the usual orders" in ended["out"]
+    assert "sync: API Gateway -> Lambda -> Postgres" in ended["out"]
+    assert "No module named 'no_such_module'" in ended["out"]
+
+
+def raising(error: BaseException) -> Any:
+    def command(_arguments: object) -> int:
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (UsageError("wrong", "do this"), 64, "testbed: wrong\n  hint: do this\n"),
+        (HarnessError("cannot"), 70, "testbed: cannot\n"),
+        (
+            EngineDiedError("LocalStack", "was killed by SIGKILL", "one\ntwo"),
+            2,
+            (
+                "testbed: LocalStack was killed by SIGKILL\nthe end of its log:\n  | one\n  | two\n"
+                "  hint: what was recorded until then is kept\n"
+            ),
+        ),
+        (KeyboardInterrupt(), 2, "testbed: interrupted; everything that it started is stopped\n"),
+    ],
+)
+def test_an_error_is_message_log_and_hint(
+    run: Any, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, said: str
+) -> None:
+    """In this order, and with the exit code of its kind."""
+    monkeypatch.setattr(cli, "_doctor", raising(error))
+    ended = run("doctor")
+    assert (ended["code"], ended["err"]) == (code, said)
+
+
+def test_a_defect_never_looks_like_a_verdict(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python would end with 1, which means invalid; the traceback is for whoever mends it."""
+    monkeypatch.setattr(cli, "_doctor", raising(ZeroDivisionError("x")))
+    ended = run("doctor")
+    assert ended["code"] == 70
+    assert "ZeroDivisionError: x" in ended["err"]
+    assert ended["err"].endswith("please report it with the lines above\n")
+
+
+def found(**changes: Any) -> EngineFacts:
+    here = Path("/usr/bin")
+    fields: dict[str, Any] = {
+        "cache": Path("/cache"),
+        "python": here / "python3",
+        "python_version": "3.13",
+        "localstack_version": "4.14.0",
+        "localstack_folder": Path("/cache/localstack"),
+        "localstack_installed": True,
+        "postgres_folder": here,
+        "postgres_version": "16.14",
+        "postgres_origin": "system",
+        "problems": (),
+    }
+    return EngineFacts(**fields | changes)
+
+
+def test_doctor_says_what_will_be_used(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything is there: versions, places, and what to do next."""
+    monkeypatch.setattr(doctor, "inspect_engine", found)
+    ended = run("doctor")
+    assert ended["code"] == 0
+    assert "LocalStack   4.14.0 on Python 3.13, /cache/localstack\n" in ended["out"]
+    assert "Postgres     16.14, system\n" in ended["out"]
+    assert ended["out"].endswith("Nothing is missing: testbed run flash-sale\n")
+
+
+def test_doctor_says_that_the_first_run_installs(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LocalStack is not there yet, which is no problem."""
+    monkeypatch.setattr(doctor, "inspect_engine", lambda: found(localstack_installed=False))
+    ended = run("doctor")
+    assert ended["code"] == 0
+    assert "not installed yet: the first run does it, into /cache" in ended["out"]
+
+
+def test_doctor_says_what_is_missing(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each problem with the way out, and exit code 70: no run could be made."""
+    facts = found(localstack_folder=None, postgres_folder=None, problems=("no Postgres was found: install it",))
+    monkeypatch.setattr(doctor, "inspect_engine", lambda: facts)
+    monkeypatch.setattr(doctor, "_RUN_BYTES", 2**80)
+    ended = run("doctor")
+    assert ended["code"] == 70
+    assert "\nMissing:\n  - no Postgres was found: install it\n  - space in " in ended["out"]
+
+
+def test_how_a_process_ended_is_told_in_words() -> None:
+    """By a signal's name, or with its exit code."""
+    assert how_ended(-signal.SIGKILL) == "was killed by SIGKILL"
+    assert how_ended(3) == "ended with exit code 3"
+
+
+def test_a_replay_takes_the_options_of_the_run(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its seed is the run's, and where it came from too."""
+    options = {
+        "scenario": "flash-sale",
+        "seed": 5,
+        "seed_from": "generated",
+        "architectures": ["sync"],
+        "engine": "auto",
+        "scale": 0.5,
+        "no_chaos": True,
+    }
+    Path("manifest.json").write_text(json.dumps({"schema_version": 1, "options": options}))
+    asked: list[Any] = []
+    monkeypatch.setattr(cli, "_execute", lambda _, given: asked.append(given) or 0)
+    assert run("replay", ".")["code"] == 0
+    assert run("run", "flash-sale", "--architecture", "sync", "--scale", "0.5", "--no-chaos")["code"] == 0
+    assert [each.seed_from for each in asked] == ["generated", "generated"]
+    assert asked[0].seed == 5
+    assert asked[1].seed != 5
+    assert asked[0].architectures == asked[1].architectures == ("sync",)

@@ -1,0 +1,158 @@
+"""The ledger's readers, against answers that LocalStack 4.9.2 really gave."""
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from testbed.errors import HarnessError, UsageError
+from testbed.records import Places, Queue, Stream, StreamFailures
+
+MESSAGES = {
+    "orders": (
+        '{"Messages": [{"MessageId": "1af95c07", "Body": "{\\"id\\": \\"o-1\\"}", "Attributes": {"IsVisible": "true"},'
+        ' "MessageAttributes": {"order_id": {"StringValue": "o-1", "DataType": "String"}},'
+        ' "ReceiptHandle": "SQS/BACKDOOR/ACCESS"}, {"MessageId": "af8dcb2a", "Body": "no attribute",'
+        ' "Attributes": {"IsVisible": "true", "IsDelayed": "true"}, "ReceiptHandle": "SQS/BACKDOOR/ACCESS"}]}'
+    ),
+    "empty": '{"Messages": []}',
+    "failures": json.dumps(
+        {
+            "Messages": [
+                {
+                    "MessageId": "f1",
+                    "Body": json.dumps(
+                        {
+                            "KinesisBatchInfo": {
+                                "shardId": "shardId-000000000000",
+                                "startSequenceNumber": "2",
+                                "endSequenceNumber": "3",
+                                "batchSize": 2,
+                            }
+                        }
+                    ),
+                }
+            ]
+        }
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[str]:
+    """Answers as LocalStack's endpoint for developers does."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            assert self.headers["X-Amz-Target"] == "AmazonSQS.ReceiveMessage"
+            assert "ShowInvisible=true" in self.path  # messages in flight are not lost
+            name = self.path.partition("?")[0].rpartition("/")[2]
+            body = MESSAGES.get(name, '{"__type": "QueueDoesNotExist"}').encode()
+            self.send_response(200 if name in MESSAGES else 400)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_arguments: object) -> None:
+            """Not into the output of the tests."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+class NotFoundError(Exception):
+    """Stands for the modelled exception."""
+
+
+class RecordedKinesis:
+    """One stream, one shard, pages of two; answers shaped as moto's."""
+
+    class exceptions:  # noqa: N801  # as boto3 calls it
+        """The client's exceptions."""
+
+        ResourceNotFoundException = NotFoundError
+
+    keys = ("o-1", "o-2", "o-3", "o-4")
+
+    def list_shards(self, StreamName: str) -> dict[str, Any]:  # noqa: N803  # as boto3 calls it
+        if StreamName != "orders":
+            raise NotFoundError
+        return {"Shards": [{"ShardId": "shardId-000000000000"}]}
+
+    def get_shard_iterator(self, **given: str) -> dict[str, str]:
+        number = int(given.get("StartingSequenceNumber", "1"))
+        return {"ShardIterator": str(number + (given["ShardIteratorType"] == "AFTER_SEQUENCE_NUMBER"))}
+
+    def get_records(self, ShardIterator: str) -> dict[str, Any]:  # noqa: N803  # the same
+        first = int(ShardIterator)
+        numbers = [number for number in (first, first + 1) if number <= len(self.keys)]
+        records = [{"SequenceNumber": str(n), "PartitionKey": self.keys[n - 1], "Data": b"x"} for n in numbers]
+        return {"Records": records, "NextShardIterator": str(first + len(numbers))}
+
+
+class RecordedPlaces(Places):
+    """Places whose Kinesis is recorded."""
+
+    def client(self, service: str) -> Any:
+        assert service == "kinesis"
+        return RecordedKinesis()
+
+
+def places(emulator_url: str = "", **checkpoints: dict[str, str | None]) -> Places:
+    return RecordedPlaces(emulator_url=emulator_url, admin_dsn="", checkpoints=checkpoints)
+
+
+def test_a_message_is_known_by_its_attribute(emulator: str) -> None:
+    """The body may be broken; a message without the attribute counts all the same."""
+    assert Queue("orders").ids(places(emulator)) == Counter({"o-1": 1, "message af8dcb2a": 1})
+
+
+def test_an_empty_queue_holds_nothing(emulator: str) -> None:
+    """No message, no id."""
+    assert Queue("empty").ids(places(emulator)) == Counter()
+
+
+def test_a_queue_that_is_not_there_is_the_scenario_s_mistake(emulator: str) -> None:
+    """It never counts as an empty one."""
+    with pytest.raises(UsageError, match="queue 'nowhere' cannot be read: QueueDoesNotExist"):
+        Queue("nowhere").ids(places(emulator))
+
+
+def test_an_emulator_that_does_not_answer_is_no_empty_queue() -> None:
+    """What could not be read is an error of the harness."""
+    with pytest.raises(HarnessError, match=r"queue 'orders' cannot be read: .*refused"):
+        Queue("orders").ids(places("http://127.0.0.1:9"))
+
+
+def test_a_failure_message_leads_back_to_its_records(emulator: str) -> None:
+    """First and last record included, and no other."""
+    assert StreamFailures("failures", "orders").ids(places(emulator)) == Counter({"o-2": 1, "o-3": 1})
+
+
+@pytest.mark.parametrize(
+    ("checkpoints", "left"),
+    [
+        ({}, ["o-1", "o-2", "o-3", "o-4"]),
+        ({"orders": {"shardId-000000000000": None}}, ["o-1", "o-2", "o-3", "o-4"]),
+        ({"orders": {"shardId-000000000000": "3"}}, ["o-4"]),
+        ({"orders": {"shardId-000000000000": "4"}}, []),
+    ],
+)
+def test_a_stream_holds_what_lies_behind_the_checkpoint(
+    checkpoints: dict[str, dict[str, str | None]], left: list[str]
+) -> None:
+    """Without a checkpoint all of it is still to be done."""
+    assert Stream("orders").ids(places(**checkpoints)) == Counter(left)
+
+
+def test_a_stream_that_is_not_there_is_the_scenario_s_mistake() -> None:
+    """It never counts as an empty one."""
+    with pytest.raises(UsageError, match="stream 'nowhere' does not exist"):
+        Stream("nowhere").ids(places())

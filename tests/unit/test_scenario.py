@@ -1,0 +1,120 @@
+"""What a scenario is made of."""
+
+import json
+from random import Random
+from typing import Any
+
+import pytest
+
+from testbed import (
+    Architecture,
+    Aws,
+    Constant,
+    Db,
+    Deployment,
+    Poison,
+    Scenario,
+    SlowPostgres,
+    Spike,
+    Throttle,
+    Traffic,
+)
+from testbed.errors import UsageError
+
+
+def no_deploy(aws: Aws, db: Db) -> Deployment:
+    raise NotImplementedError
+
+
+def architecture(name: str, *chaos: Throttle) -> Architecture:
+    return Architecture(name=name, summary="", deploy=no_deploy, expectations=[], chaos=chaos)
+
+
+def scenario(**changes: Any) -> Scenario:
+    fields: dict[str, Any] = {
+        "name": "s",
+        "summary": "",
+        "traffic": Traffic(arrivals=Constant(rate=10, seconds=2), order=lambda order_id, _: {"id": order_id, "n": 1}),
+        "architectures": [architecture("a"), architecture("b")],
+    }
+    return Scenario(**fields | changes)
+
+
+@pytest.mark.parametrize("names", [[], ["a", "a"]])
+def test_architectures_need_names_of_their_own(names: list[str]) -> None:
+    """A verdict is keyed by them."""
+    with pytest.raises(UsageError, match="architectures with a name of their own"):
+        scenario(architectures=[architecture(name) for name in names])
+
+
+def test_one_poison_is_enough() -> None:
+    """Two of them could spoil the same order."""
+    with pytest.raises(UsageError, match="more than one Poison"):
+        scenario(chaos=[Poison(every=2), Poison(every=3)])
+
+
+def test_only_keeps_the_order_that_was_asked_for() -> None:
+    """The first named runs first."""
+    assert [each.name for each in scenario().only(["b", "a"]).architectures] == ["b", "a"]
+    assert scenario().only([]).architectures == scenario().architectures
+
+
+def test_only_names_what_there_is() -> None:
+    """An unknown architecture is an error, not an empty run."""
+    with pytest.raises(UsageError, match="no architecture 'c'") as caught:
+        scenario().only(["c"])
+    assert caught.value.hint == "its architectures: a, b"
+
+
+def test_scaling_keeps_rates_and_stretches_time() -> None:
+    """The same overload for half as long; fault windows move along, everywhere."""
+    sale = Spike(base_rate=5, factor=10, before=1, during=2, after=1)
+    throttle = Throttle(service="sqs", probability=1, during=(1, 3))
+    whole = scenario(
+        traffic=Traffic(arrivals=sale, order=lambda order_id, _: {"id": order_id}),
+        chaos=[Poison(every=10), SlowPostgres(latency_ms=1, during=(1, 3)), SlowPostgres(name="all", latency_ms=1)],
+        architectures=[architecture("a", throttle)],
+    )
+    half = whole.scaled(0.5)
+    stages = [(getattr(stage, "rate", None), stage.seconds) for stage in half.traffic.arrivals.stages]
+    assert stages == [(5, 0.5), (50, 1.0), (5, 0.5)]
+    assert [getattr(fault, "during", "no window") for fault in half.chaos] == ["no window", (0.5, 1.5), None]
+    assert getattr(half.architectures[0].chaos[0], "during", None) == (0.5, 1.5)
+
+
+def test_without_chaos_nothing_is_spoiled() -> None:
+    """Faults and poison go, of the scenario and of each architecture."""
+    chaotic = scenario(
+        chaos=[Poison(every=2)], architectures=[architecture("a", Throttle(service="sqs", probability=1))]
+    )
+    calm = chaotic.without_chaos()
+    assert calm.poison is None
+    assert calm.chaos == ()
+    assert calm.architectures[0].chaos == ()
+
+
+def test_the_plan_is_the_seed_s() -> None:
+    """The same seed gives the same requests, another one others; every so many is poisoned."""
+    traffic = scenario().traffic
+    assert traffic.plan(1, Poison(every=5)) == traffic.plan(1, Poison(every=5))
+    assert traffic.plan(1, None) != traffic.plan(2, None)
+    poisoned = [request for request in traffic.plan(1, Poison(every=5)) if request.poison]
+    assert len(poisoned) == 4
+
+
+def test_a_request_is_a_post_that_can_be_recognised() -> None:
+    """The body is the order, the id its idempotency key, and the path the scenario's."""
+
+    def order(order_id: str, rng: Random) -> dict[str, Any]:
+        return {"id": order_id, "n": rng.randint(1, 9)}
+
+    request = Traffic(arrivals=Constant(rate=1, seconds=1), order=order, path="/buy").plan(1, None)[0]
+    assert (request.method, request.url_path, request.poison) == ("POST", "/buy", None)
+    assert json.loads(request.body)["id"] == request.id == request.headers["Idempotency-Key"]
+
+
+def test_clients_talk_to_the_one_endpoint() -> None:
+    """Only ``endpoint_url`` differs from AWS; the address of a stage is below it."""
+    aws = Aws("http://127.0.0.1:1")
+    assert aws.client("sqs").meta.endpoint_url == "http://127.0.0.1:1"
+    assert aws.rest_api_url("abc", "live") == "http://127.0.0.1:1/restapis/abc/live/_user_request_"
