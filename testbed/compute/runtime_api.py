@@ -66,6 +66,8 @@ class Runtime(Protocol):
     def fail_init(self, body: bytes) -> bool:
         """The handler could not be loaded; False where it had been already."""
         ...
+
+
 _HEADER_BYTES: Final = 2 << 20
 
 
