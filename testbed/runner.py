@@ -13,8 +13,6 @@ from testbed.ledger.verdict import ArchitectureVerdict, EngineFacts, Facts, RunV
 from testbed.load.orders import Request
 from testbed.own_lines import shortened
 from testbed.report.console import Progress
-from testbed.report.html import write_report
-from testbed.report.junit import write_junit
 from testbed.run_folder import RunFolder, RunOptions, unwritable
 from testbed.running import RunningTestbed, running_testbed
 from testbed.scenario import Scenario
@@ -144,6 +142,9 @@ def write_down(folder: RunFolder, verdict: RunVerdict) -> None:
     Raises:
         HarnessError: One of them cannot be written.
     """
+    from testbed.report.html import write_report  # noqa: PLC0415 - the templates' engine is not needed for the start
+    from testbed.report.junit import write_junit  # noqa: PLC0415 - with the other one
+
     try:
         folder.write_json("verdict.json", verdict.to_json())
         write_report(folder.path)

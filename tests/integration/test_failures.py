@@ -163,9 +163,8 @@ def test_a_ledger_without_its_queue_is_explained(bed: RunningTestbed, place: Sou
 def test_a_first_set_up_without_network_is_explained(tmp_path: Path) -> None:
     """The package index cannot be reached: one message, what to do, and nothing half installed."""
     cache = tmp_path / "cache"
-    run = ran(
-        tmp_path, *run_tiny("direct"), XDG_CACHE_HOME=str(cache), UV_CACHE_DIR=str(tmp_path / "uv"), UV_OFFLINE="1"
-    )
+    nobody = {"UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple", "UV_HTTP_RETRIES": "0", "UV_NO_CACHE": "1"}
+    run = ran(tmp_path, *run_tiny("direct"), XDG_CACHE_HOME=str(cache), **nobody)
     assert run.process.returncode == 70
     assert "is not installed yet, and the package index cannot be reached\n" in run.err
     assert "hint: connect this machine to the network once" in run.err
