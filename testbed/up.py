@@ -18,7 +18,7 @@ async def keep_up(name: str | None, *, port: int, max_connections: int | None, t
         name: Name or path of the scenario; None deploys nothing.
         port: Of the endpoint.
         max_connections: Of Postgres; None for the scenario's, else 20.
-        tell: Takes lines for people, at a first-time installation.
+        tell: Takes lines for people about what goes on.
 
     Raises:
         EngineDiedError: A part died.
@@ -28,6 +28,7 @@ async def keep_up(name: str | None, *, port: int, max_connections: int | None, t
     scenario = load_scenario(name) if name else None
     if max_connections is None:
         max_connections = scenario.database.max_connections if scenario else _DEFAULT_CONNECTIONS
+    tell("starting LocalStack and Postgres")
     async with running_testbed(max_connections=max_connections, progress=tell, port=port) as bed:
         await bed.create_database("app")
         print(_how_to_use(bed), flush=True)  # noqa: T201 - the command's answer

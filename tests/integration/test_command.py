@@ -13,6 +13,55 @@ from xml.etree import ElementTree as ET
 import pytest
 from command import TINY, Command, assert_nothing_is_left, command, ran, run_tiny
 
+NUMBER = None
+CONTRACT = {
+    "schema_version": NUMBER,
+    "scenario": "",
+    "seed": NUMBER,
+    "verdict": "",
+    "engine": dict.fromkeys(("mode", "emulator", "emulator_version", "postgres_version"), "")
+    | {"max_connections": NUMBER},
+    "architectures": {
+        "chaotic": {
+            "verdict": "",
+            "ledger": dict.fromkeys(
+                (
+                    "attempted",
+                    "acknowledged",
+                    "refused",
+                    "unknown",
+                    "unsent",
+                    "stored",
+                    "dead_lettered",
+                    "left",
+                    "lost",
+                    "duplicated",
+                    "ghost",
+                    "unexpected",
+                    "refused_but_stored",
+                    "poison",
+                    "poison_stored",
+                    "collateral",
+                )
+            ),
+            "examples": {},
+            "latency_ms": dict.fromkeys(("p50", "p95", "p99", "p999", "max")),
+            "resources": dict.fromkeys(
+                (
+                    "peak_concurrency",
+                    "peak_connections",
+                    "throttles",
+                    "cold_starts",
+                    "peak_queue_depth",
+                    "drain_seconds",
+                )
+            ),
+            "faults": dict.fromkeys(("armed", "fired")),
+            "expectations": [{"claim": "", "holds": True, "observed": ""}],
+        }
+    },
+}
+"""verdict.json of a valid run of one architecture: every name, and what kind of value it has."""
 SEED_DECIDES = ("ledger", "examples", "faults", "expectations", "verdict")
 
 
@@ -27,6 +76,27 @@ def test_json_prints_the_verdict_and_nothing_else(chaotic: Command) -> None:
     assert chaotic.process.returncode == 0
     assert json.loads(chaotic.out) == chaotic.document("verdict.json")
     assert "chaotic draining" in chaotic.err
+
+
+def kinds(value: Any) -> Any:
+    """A document in the manner of ``CONTRACT``."""
+    match value:
+        case dict():
+            return {name: kinds(part) for name, part in value.items()}
+        case list():
+            return [kinds(part) for part in value]
+        case bool():
+            return value
+        case str():
+            return ""
+        case int() | float():
+            return NUMBER
+    raise AssertionError(f"{value!r} is not in the contract")
+
+
+def test_verdict_json_keeps_to_its_contract(chaotic: Command) -> None:
+    """Others read it: no name is missing, none is too many, each value is of its kind."""
+    assert kinds(chaotic.document("verdict.json")) == CONTRACT
 
 
 def test_the_run_folder_is_complete(chaotic: Command) -> None:
@@ -143,7 +213,7 @@ def test_up_deploys_and_says_how_to_use_it(tmp_path: Path) -> None:
         assert post_order(address[1]) == 201
         up.process.send_signal(signal.SIGINT)
         assert up.wait() == 0
-    assert up.err == "everything is stopped\n"
+    assert up.err == "starting LocalStack and Postgres\neverything is stopped\n"
     assert_nothing_is_left(token)
 
 

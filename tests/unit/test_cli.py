@@ -101,6 +101,15 @@ def test_mistakes_get_one_message_and_leave_nothing(run: Any, arguments: list[st
     assert [path.name for path in Path().iterdir()] == ["broken.py"]
 
 
+@pytest.mark.parametrize("command", ["replay", "report"])
+def test_a_run_folder_of_another_time_is_refused(run: Any, command: str) -> None:
+    """A schema version that this testbed does not know is never guessed at."""
+    Path("manifest.json").write_text(json.dumps({"schema_version": 2}))
+    ended = run(command, ".")
+    assert ended["code"] == 64
+    assert "has schema_version 2, this testbed reads 1" in ended["err"]
+
+
 def test_too_few_connections_are_refused_before_the_start(run: Any) -> None:
     """Postgres keeps three for superusers; no run folder is left."""
     Path("small.py").write_text(
