@@ -1,6 +1,7 @@
 """Blocking calls beside the event loop that nobody has to wait for."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import TypeVar
@@ -31,7 +32,7 @@ async def in_daemon_thread(work: Callable[[], _T]) -> _T:
             result = work()
         except BaseException as error:  # noqa: BLE001 - handed on to whoever waits
             failure = error
-        if not loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # the event loop is closed: nobody waits any more
             loop.call_soon_threadsafe(settle, result, failure)
 
     threading.Thread(target=run, daemon=True).start()

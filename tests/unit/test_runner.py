@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -394,11 +395,11 @@ async def test_an_interrupted_run_is_written_down(folder: RunFolder) -> None:
     """Cancelled in a ``deploy`` that does not end by itself."""
     running = asyncio.Event()
     loop = asyncio.get_running_loop()
-    block = asyncio.Event()
+    block = threading.Event()
 
     def deploy(_aws: Aws, _db: Db) -> Deployment:
         loop.call_soon_threadsafe(running.set)
-        asyncio.run_coroutine_threadsafe(block.wait(), loop).result()
+        block.wait()
         raise AssertionError("nobody waits any more")
 
     task = asyncio.create_task(run(deploying(a=deploy), folder))
