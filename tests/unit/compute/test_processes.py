@@ -25,6 +25,12 @@ def family(root: psutil.Process) -> list[psutil.Process]:
     return root.children(recursive=True)
 
 
+def processes_of(compute: Compute) -> list[psutil.Process]:
+    """The fork server and all that came of it."""
+    server = psutil.Process(compute._processes._server.pid)
+    return [server, *family(server)]
+
+
 def gone(processes: list[psutil.Process]) -> list[psutil.Process]:
     """Those of ``processes`` that are still there after five seconds; dead ones that nobody waits for do not count."""
     _, alive = psutil.wait_procs(processes, timeout=5)
@@ -39,7 +45,7 @@ async def test_stop_leaves_no_process(emulator: Emulator, start_compute: StartCo
     await compute.invoke("idle", b"", caller="client")
     running = asyncio.create_task(compute.invoke("busy", b"", caller="client"))
     await until(lambda: len(compute._processes.pids) >= 2)
-    processes = family(psutil.Process())
+    processes = processes_of(compute)
     assert len(processes) == 4
     await compute.stop()
     assert (await running).function_error == "Unhandled"
@@ -52,7 +58,7 @@ async def test_every_process_carries_the_token_of_the_run(emulator: Emulator, co
     emulator.deploy("fresh", "import boto3\ndef handler(event, context): pass", files={"boto3.py": ""})
     for name in ("forked", "fresh"):
         assert (await compute.invoke(name, b"", caller="client")).cause is None
-    processes = family(psutil.Process())
+    processes = processes_of(compute)
     assert len(processes) == 3
     for process in processes:
         assert process.environ()["TESTBED_RUN"] == "unit-test"
@@ -67,7 +73,7 @@ async def test_the_death_of_the_fork_server_is_reported_and_ends_its_environment
     emulator.deploy("busy", SLOW, Timeout=900)
     running = asyncio.create_task(compute.invoke("busy", b"", caller="client"))
     await until(lambda: compute._processes.pids)
-    processes = family(psutil.Process())
+    processes = processes_of(compute)
     os.kill(compute._processes._server.pid, signal.SIGKILL)
     assert (await running).function_error == "Unhandled"
     assert [death.part for death in deaths] == ["the fork server of the Lambda plane"]
