@@ -100,14 +100,15 @@ async def _wait_until_ready(child: Child, url: str) -> str | None:
     try:
         async with asyncio.timeout(_READY_SECONDS), aiohttp.ClientSession() as session:
             while child.running:
-                if await _get(session, url + _HEALTH) is not None:  # plugins are loaded before anything answers
-                    plugin = await _get(session, url + _PLUGIN_HEALTH)
+                plugin = await _get(session, url + _PLUGIN_HEALTH)
+                if plugin is None and await _get(session, url + _HEALTH) is not None:
+                    plugin = await _get(session, url + _PLUGIN_HEALTH)  # it may have come up between the two
                     if plugin is None:
                         return "started without the testbed's plugin"
-                    if plugin.get("error"):
-                        return f"could not load its services: {plugin['error']}"
-                    if plugin.get("warm"):
-                        return None
+                if plugin and plugin.get("warm"):
+                    return None
+                if plugin and plugin.get("error"):
+                    return f"could not load its services: {plugin['error']}"
                 await asyncio.sleep(_POLL_SECONDS)
     except TimeoutError:
         return f"was not ready within {_READY_SECONDS:.0f} s"

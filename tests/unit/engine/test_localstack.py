@@ -56,6 +56,21 @@ async def test_ready_is_the_plugin_with_its_services_loaded(answers: tuple[str, 
     assert await _wait_until_ready(child(), url) is None
 
 
+async def test_localstack_may_come_up_between_two_questions() -> None:
+    """Nobody answered for the plugin, then LocalStack says that it is healthy: the plugin is asked again."""
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.json_response({"warm": True}, status=404 if len(asked) == 1 else 200)
+
+    application = web.Application()
+    application.router.add_get("/{path:.*}", answer)
+    async with TestServer(application) as server:
+        assert await _wait_until_ready(child(), str(server.make_url("")).rstrip("/")) is None
+    assert asked == [PLUGIN, OWN, PLUGIN]
+
+
 async def test_a_plugin_that_did_not_load_fails_the_start(answers: tuple[str, dict[str, dict[str, Any]]]) -> None:
     """LocalStack only logs the error of a plugin and goes on; the start must not."""
     url, documents = answers
