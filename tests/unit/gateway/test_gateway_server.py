@@ -302,7 +302,9 @@ async def test_a_client_that_goes_away_does_not_end_its_function(world: World) -
         writer.write(raw(world, f"POST {INVOKE}", AS_LAMBDA, "Content-Length: 2", body=b"{}"))
         await world.functions.began.wait()
         serving = asyncio.all_tasks() - before
+        (connection,) = world.server._runner.server.connections  # type: ignore[union-attr]  # it has been set up
         writer.transport.abort()
+        await until(lambda: connection.transport is None)
     world.functions.may_answer.set()
     await asyncio.wait(serving, timeout=10)
     assert world.functions.finished.is_set()
