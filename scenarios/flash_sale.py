@@ -40,7 +40,7 @@ SCHEMA = """
     )
 """
 
-SALE = Spike(base_rate=25, factor=10, before=3, during=11, after=3)
+SALE = Spike(base_rate=25, factor=10, before=2, during=11.5, after=2)
 THE_SPIKE = SALE.window("spike")
 SPIKE_AND_BACKLOG = (THE_SPIKE[0], SALE.duration)
 
@@ -88,7 +88,9 @@ def buffered_sqs(aws: Aws, db: Db) -> Deployment:
             "RedrivePolicy": deploy.redrive_policy(aws, dead, max_receive_count=3),
         },
     )["QueueUrl"]
-    front = deploy.function(aws, "orders-to-queue", ORDERS, "to_queue.handler", environment={"QUEUE_URL": queue})
+    front = deploy.function(
+        aws, "orders-to-queue", ORDERS, "to_queue.handler", timeout=20, environment={"QUEUE_URL": queue}
+    )
     deploy.function(
         aws, "orders-from-queue", ORDERS, "from_queue.handler", timeout=3, environment={"DATABASE_DSN": db.dsn}
     )
@@ -114,7 +116,9 @@ def buffered_kinesis(aws: Aws, db: Db) -> Deployment:
     kinesis.get_waiter("stream_exists").wait(StreamName="orders", WaiterConfig={"Delay": 1})
     stream = kinesis.describe_stream_summary(StreamName="orders")["StreamDescriptionSummary"]["StreamARN"]
     failures = aws.client("sqs").create_queue(QueueName="orders-failures")["QueueUrl"]
-    front = deploy.function(aws, "orders-to-stream", ORDERS, "to_stream.handler", environment={"STREAM_NAME": "orders"})
+    front = deploy.function(
+        aws, "orders-to-stream", ORDERS, "to_stream.handler", timeout=20, environment={"STREAM_NAME": "orders"}
+    )
     deploy.function(
         aws, "orders-from-stream", ORDERS, "from_stream.handler", timeout=30, environment={"DATABASE_DSN": db.dsn}
     )
@@ -169,7 +173,7 @@ SCENARIO = Scenario(
             summary="API Gateway -> Lambda -> SQS -> Lambda -> Postgres",
             deploy=buffered_sqs,
             chaos=[
-                throttle("sqs", "SendMessage", "orders", probability=0.1),
+                throttle("sqs", "SendMessage", "orders", probability=0.05),
                 throttle("lambda", "Invoke", "orders-from-queue", probability=0.2, during=SPIKE_AND_BACKLOG),
             ],
             expectations=BUFFERED,
@@ -179,7 +183,7 @@ SCENARIO = Scenario(
             summary="API Gateway -> Lambda -> Kinesis -> Lambda -> Postgres",
             deploy=buffered_kinesis,
             chaos=[
-                throttle("kinesis", "PutRecord", "orders", probability=0.1),
+                throttle("kinesis", "PutRecord", "orders", probability=0.05),
                 throttle("lambda", "Invoke", "orders-from-stream", probability=0.2, during=SPIKE_AND_BACKLOG),
             ],
             expectations=BUFFERED,

@@ -8,7 +8,8 @@ from answers import answer
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-_sqs = boto3.client("sqs", config=Config(retries={"mode": "standard", "total_max_attempts": 6}))
+# Backing off from throttles takes 1 + 2 + 4 + 8 s at most: less than the function and the API wait.
+_sqs = boto3.client("sqs", config=Config(retries={"mode": "standard", "total_max_attempts": 5}))
 _queue_url = os.environ["QUEUE_URL"]
 
 
