@@ -5,5 +5,4 @@ import sys
 from pathlib import Path
 
 for script in sorted(Path(__file__).parent.glob("bench_*.py")):
-    print(f"{script.stem.removeprefix('bench_').replace('_', ' ')}", flush=True)
     subprocess.run([sys.executable, str(script)], check=True)

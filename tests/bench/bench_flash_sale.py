@@ -11,9 +11,18 @@ ROOT = Path(__file__).resolve().parents[2]
 
 with tempfile.TemporaryDirectory() as out:
     started = time.perf_counter()
-    command = [sys.executable, "-m", "testbed.cli", "run", "flash-sale", "--seed", "42", "--json", "--out", out]
+    command = [
+        str(Path(sys.executable).with_name("testbed")),
+        "run",
+        "flash-sale",
+        "--seed",
+        "42",
+        "--json",
+        "--out",
+        out,
+    ]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
     seconds = time.perf_counter() - started
     verdict = json.loads(done.stdout)
     accepted = {name: found["ledger"]["acknowledged"] for name, found in verdict["architectures"].items()}
-    print(f"  flash-sale complete (75 s): {seconds:.1f} s, {verdict['verdict']}, accepted {accepted}")
+    print(f"flash-sale complete (75 s): {seconds:.1f} s, {verdict['verdict']}, accepted {accepted}")
