@@ -359,6 +359,11 @@ def refusals(bed: RunningTestbed, function: str) -> dict[str, Callable[[], Any]]
         "self-managed source": lambda: client.create_event_source_mapping(
             **name, SelfManagedEventSource={"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": ["broker:9092"]}}, Topics=["t"]
         ),
+        "FilterCriteria": lambda: client.create_event_source_mapping(
+            **name,
+            EventSourceArn="arn:aws:sqs:us-east-1:000000000000:any",
+            FilterCriteria={"Filters": [{"Pattern": '{"body": ["x"]}'}]},
+        ),
         "function URL": lambda: client.create_function_url_config(**name, AuthType="NONE"),
         "provisioned concurrency": lambda: client.put_provisioned_concurrency_config(
             **name, Qualifier="1", ProvisionedConcurrentExecutions=1
@@ -370,7 +375,8 @@ def refusals(bed: RunningTestbed, function: str) -> dict[str, Callable[[], Any]]
 @pytest.mark.parametrize(
     "what",
     [
-        "java21", "container image", "nodejs22.x", "not dynamodb", "self-managed source", "function URL",
+        "java21", "container image", "nodejs22.x", "not dynamodb", "self-managed source", "FilterCriteria",
+        "function URL",
         "provisioned concurrency", "response streaming",
     ],
 )  # fmt: skip

@@ -37,9 +37,16 @@ def refusal(operation: str, request: Mapping[str, Any]) -> str | None:
         return f"Function {name} asks for {what}, which the testbed does not have; {instead}"
     if operation in {"CreateFunction", "UpdateFunctionConfiguration", "UpdateFunctionCode"}:
         return _function_refusal(name, request)
+    if operation in {"CreateEventSourceMapping", "UpdateEventSourceMapping"} and _filters(request):
+        return f"Function {name} is to be fed through FilterCriteria, which the testbed does not have; leave them out"
     if operation == "CreateEventSourceMapping":
         return _mapping_refusal(name, request)
     return None
+
+
+def _filters(request: Mapping[str, Any]) -> bool:
+    """Whether records are to be filtered: to hand over those that should have been left out would be wrong."""
+    return bool((request.get("FilterCriteria") or {}).get("Filters"))
 
 
 def _function_refusal(name: str, request: Mapping[str, Any]) -> str | None:
