@@ -107,7 +107,12 @@ class Pool:
             waiting = self._next_waiting(_key(function))
             if waiting is None:
                 return  # environments that became free have served everybody
-            start = await self.start(function)
+            try:
+                start = await self.start(function)
+            except Exception as error:  # noqa: BLE001 - it belongs to the invoke that waits
+                if not waiting.done():
+                    waiting.set_exception(error)
+                return
         if not waiting.done():
             waiting.set_result(start)
         elif start.event.kind is Kind.READY:  # the invoke was cancelled meanwhile

@@ -8,7 +8,7 @@ import aiohttp
 from testbed.errors import EngineDiedError, HarnessError
 
 SETTINGS_VARIABLE: Final = "TESTBED_PLANE_SETTINGS"
-_TOKEN_HEADER: Final = "x-testbed-token"  # noqa: S105 - a name, not a secret
+TOKEN_HEADER: Final = "x-testbed-token"  # noqa: S105 - a name, not a secret
 
 
 class PlaneClient:
@@ -21,7 +21,7 @@ class PlaneClient:
 
     def __init__(self, url: str, token: str) -> None:
         self._session = aiohttp.ClientSession(
-            url, headers={_TOKEN_HEADER: token}, timeout=aiohttp.ClientTimeout(total=120)
+            url, headers={TOKEN_HEADER: token}, timeout=aiohttp.ClientTimeout(total=120)
         )
 
     async def call(self, route: str, **order: Any) -> dict[str, Any]:

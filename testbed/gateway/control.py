@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from testbed.errors import TestbedError
+from testbed.gateway.client import TOKEN_HEADER
 from testbed.gateway.message import Inbound, Reply
 from testbed.gateway.plane import Plane
 from testbed.gateway.wire import json_reply
 
 PREFIX: Final = "/_testbed/"
-TOKEN_HEADER: Final = "x-testbed-token"  # noqa: S105 - a name, not a secret
 
 _log: Final = logging.getLogger(__name__)
 _Answer = dict[str, Any]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 from deployed import Emulator, Journal, StartCompute, until
 
 from testbed.compute.invoke import Compute
@@ -331,6 +332,20 @@ async def test_there_are_never_more_environments_than_invokes_at_once(emulator: 
 
     await asyncio.gather(*(caller() for _ in range(6)))
     assert compute.stats().cold_starts["orders"] <= 6
+
+
+async def test_a_start_that_fails_ends_the_invoke_that_waits_for_it(
+    emulator: Emulator, compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The failure is the invoke's own; nobody waits for an environment that will never come."""
+    emulator.deploy("orders", "def handler(event, context): return 1")
+
+    async def fails(_function: object) -> None:
+        raise OSError("no more processes")
+
+    monkeypatch.setattr(compute._pool, "start", fails)
+    with pytest.raises(OSError, match="no more processes"):
+        await asyncio.wait_for(invoke(compute), 5)
 
 
 async def test_reserved_concurrency_throttles_with_its_reason(
