@@ -6,14 +6,13 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
-from testbed.engine import Child, Engine, RunSpace, start_engine
+from testbed.engine import Child, Engine, EngineOrder, PartName, Postgres, RunSpace, choose_launcher
 from testbed.errors import EngineDiedError, HarnessError, UsageError
 from testbed.gateway.client import SETTINGS_VARIABLE, PlaneClient
 from testbed.scenario import Aws, Db
@@ -38,7 +37,7 @@ class RunningTestbed:
     engine: Engine
     plane: PlaneClient
     logs: Path
-    _proxy_port: int
+    _front: "_Front"
 
     async def create_database(self, name: str) -> Db:
         """A fresh database of this name, whose functions' DSN goes through the wire proxy."""
@@ -47,11 +46,9 @@ class RunningTestbed:
 
     def database(self, name: str) -> Db:
         """The database of this name."""
-        direct = self.engine.postgres.dsn(name)
-        parts = urlsplit(direct)
-        user = f"{parts.username}:{parts.password}@" if parts.password else f"{parts.username}@"
-        proxied = urlunsplit(parts._replace(netloc=f"{user}{_LOOPBACK}:{self._proxy_port}"))
-        return Db(f"{proxied}?sslmode=disable", self.engine.postgres.dsn(name, user="postgres"))
+        proxied = replace(self.engine.postgres, host=_LOOPBACK, port=self._front.proxy_port)
+        options = "?sslmode=disable"
+        return Db(proxied.dsn(name) + options, proxied.dsn(name, proxied.admin) + options)
 
     async def died(self) -> EngineDiedError:
         """Wait until a part dies: a process of the run, or the fork server, which only the plane sees."""
@@ -70,6 +67,7 @@ async def running_testbed(
     logs: Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
     port: int = 0,
+    engine: str = "auto",
 ) -> AsyncIterator[RunningTestbed]:
     """Start everything, and stop everything at the end, whatever happens in between.
 
@@ -78,46 +76,80 @@ async def running_testbed(
         logs: Folder for the logs of all parts, function logs included; None keeps them until the end only.
         progress: Takes lines for people at a first-time installation.
         port: The gateway's port on loopback; 0 takes a free one.
+        engine: ``"auto"``, ``"process"`` or ``"container"``, as `choose_launcher` takes it.
 
     Raises:
-        UsageError: The port is taken, or Postgres does not take ``max_connections``.
+        UsageError: The port is taken, Postgres does not take ``max_connections``, or what `choose_launcher` says.
         HarnessError: A part cannot be installed or started.
     """
-    with _listening(port) as listening:
-        host = f"{_LOOPBACK}:{listening.getsockname()[1]}"
+    launcher = await choose_launcher(engine, progress)
+    with ExitStack() as opened:
+        listening = opened.enter_context(_listening(_LOOPBACK, port))
+        gateway = f"{_LOOPBACK}:{listening.getsockname()[1]}"
+        callers = None
+        if launcher.caller_address:
+            callers = opened.enter_context(_listening(launcher.caller_address, 0))
+        plane_port = (callers or listening).getsockname()[1]
         token = secrets.token_urlsafe(24)
         async with RunSpace() as space:
             logs = logs or _folder(space, "logs")
-            child = _spawn_plane(space, listening, host, token, logs)
+            sockets = [each for each in (listening, callers) if each]
+            child = _spawn_plane(space, sockets, gateway, token, logs)
             space.watch(child)
-            plane = PlaneClient(f"http://{host}", token)
+            plane = PlaneClient(f"http://{gateway}", token)
+            front = _Front(plane)
+            order = EngineOrder(
+                max_connections=max_connections,
+                gateway=gateway,
+                plane_url=f"http://{launcher.plane_host}:{plane_port}",
+                plane_token=token,
+                front=front,
+                progress=progress,
+                logs=logs,
+            )
             try:
-                engine = await _started(
-                    space,
-                    start_engine(
-                        space,
-                        max_connections=max_connections,
-                        gateway_url=f"http://{host}",
-                        plane_token=token,
-                        progress=progress,
-                        keep_logs_in=logs,
-                    ),
-                )
-                postgres = engine.postgres
-                answer = await _started(
-                    space,
-                    plane.call("connect", emulator_url=engine.localstack_url, host=postgres.host, port=postgres.port),
-                )
-                yield RunningTestbed(Aws(f"http://{host}"), engine, plane, logs, answer["port"])
+                started = await _started(space, launcher.start(space, order))
+                yield RunningTestbed(Aws(f"http://{gateway}"), started, plane, logs, front)
             finally:
                 await plane.close()
 
 
-def _listening(port: int) -> socket.socket:
+class _Front:
+    """The gateway before LocalStack, and the wire proxy before Postgres.
+
+    Attributes:
+        proxy_port: The wire proxy's port on loopback, once a Postgres is attached.
+    """
+
+    def __init__(self, plane: PlaneClient) -> None:
+        self.proxy_port = 0
+        self._plane = plane
+
+    async def attach(self, localstack_url: str, postgres: Postgres) -> None:
+        """From now on the parts are there."""
+        answer = await self._plane.call(
+            "connect",
+            emulator_url=localstack_url,
+            host=postgres.host,
+            port=postgres.port,
+            admin=postgres.admin.user,
+        )
+        self.proxy_port = answer["port"]
+
+    async def cut(self, part: PartName) -> None:
+        """Let nothing through to the part or from it."""
+        await self._plane.call("cut", part=part)
+
+    async def mend(self, part: PartName) -> None:
+        """Let bytes through again."""
+        await self._plane.call("mend", part=part)
+
+
+def _listening(address: str, port: int) -> socket.socket:
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((_LOOPBACK, port))
+        listening.bind((address, port))
     except OSError as error:
         listening.close()
         raise UsageError(f"port {port} cannot be used: {error.strerror}", "choose another one with --port") from error
@@ -125,21 +157,22 @@ def _listening(port: int) -> socket.socket:
     return listening
 
 
-def _spawn_plane(space: RunSpace, listening: socket.socket, host: str, token: str, logs: Path) -> Child:
+def _spawn_plane(space: RunSpace, sockets: Sequence[socket.socket], gateway: str, token: str, logs: Path) -> Child:
+    inherited = [each.fileno() for each in sockets]
     settings = {
-        "host": host,
+        "host": gateway,
         "token": token,
         "folder": str(_folder(space, "plane")),
         "logs": str(logs.resolve()),
         "run": next(iter(space.environment.values())),
-        "socket": listening.fileno(),
+        "sockets": inherited,
     }
     return space.spawn(
         [sys.executable, "-P", "-m", "testbed.gateway"],
         name=_PLANE,
         env={**os.environ, SETTINGS_VARIABLE: json.dumps(settings)},
         log=logs / "plane.log",
-        pass_fds=[listening.fileno()],
+        pass_fds=inherited,
     )
 
 

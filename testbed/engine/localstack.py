@@ -29,13 +29,15 @@ class Plane:
     """How LocalStack reaches the data plane.
 
     Attributes:
-        url: The gateway's endpoint, ``http://127.0.0.1:PORT``: LocalStack hands it out in queue URLs and the like,
-            and the plugin sends invokes there.
+        url: Where the plugin sends invokes, ``http://HOST:PORT``.
         token: What the plugin says who it is with.
+        gateway: The gateway as its clients know it, ``127.0.0.1:PORT``: LocalStack hands it out in queue URLs and the
+            like.
     """
 
     url: str
     token: str
+    gateway: str
 
 
 async def start_localstack(space: RunSpace, installation: Installation, plane: Plane, log: Path) -> tuple[str, Child]:
@@ -78,7 +80,7 @@ def _environment(space: RunSpace, installation: Installation, plane: Plane, port
         "TESTBED_PLANE": plane.url,
         "TESTBED_TOKEN": plane.token,
         "GATEWAY_LISTEN": f"{LOOPBACK}:{port}",
-        "LOCALSTACK_HOST": plane.url.removeprefix("http://"),
+        "LOCALSTACK_HOST": plane.gateway,
         "FILESYSTEM_ROOT": str(root),
         "TMPDIR": str(temporary),
         "OVERRIDE_IN_DOCKER": "0",  # in a container it would ignore FILESYSTEM_ROOT and share state with others

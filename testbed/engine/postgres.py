@@ -11,6 +11,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
@@ -23,8 +24,6 @@ SUPERUSER_RESERVED: Final = 3
 """Connections that Postgres keeps for superusers (PostgreSQL 16 documentation, superuser_reserved_connections)."""
 MIN_CONNECTIONS: Final = SUPERUSER_RESERVED + 1
 """Postgres does not start unless max_connections is larger than what it reserves."""
-_ADMIN: Final = "postgres"
-_APP: Final = "app"
 _UNPRIVILEGED: Final = "nobody"
 _READY_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.02
@@ -46,6 +45,23 @@ _SETTINGS: Final[dict[str, str | int]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Login:
+    """Who connects to Postgres.
+
+    Attributes:
+        user: Name of the role.
+        password: Empty where none is asked for.
+    """
+
+    user: str
+    password: str = ""
+
+    def __str__(self) -> str:
+        """As it stands in a connection URL, before the ``@``."""
+        return quote(self.user, safe="") + (f":{quote(self.password, safe='')}" if self.password else "")
+
+
+@dataclass(frozen=True, slots=True)
 class Postgres:
     """A running Postgres.
 
@@ -53,27 +69,33 @@ class Postgres:
         host: Address it listens on.
         port: TCP port.
         version: For example ``"16.14"``.
+        admin: The superuser, whose connections are reserved.
+        app: The ordinary user, as whom functions connect.
     """
 
     host: str
     port: int
     version: str
+    admin: Login = Login("postgres")
+    app: Login = Login("app")
 
-    def dsn(self, database: str, user: str = _APP) -> str:
-        """Connection URL of a database; the ordinary user ``app`` unless told otherwise."""
-        return f"postgresql://{user}@{self.host}:{self.port}/{database}"
+    def dsn(self, database: str, login: Login | None = None) -> str:
+        """Connection URL of a database; for the ordinary user unless told otherwise."""
+        return f"postgresql://{login or self.app}@{self.host}:{self.port}/{database}"
 
     @property
     def admin_dsn(self) -> str:
-        """Connection URL of the superuser, whose connections are reserved."""
-        return self.dsn("postgres", _ADMIN)
+        """Connection URL of the superuser."""
+        return self.dsn("postgres", self.admin)
 
     async def create_database(self, name: str) -> None:
-        """Create an empty database that ``app`` owns, in the place of one of that name."""
+        """Create an empty database that the ordinary user owns, in the place of one of that name."""
         database = sql.Identifier(name)
-        async with await _administer(self) as connection:
+        async with await administer(self) as connection:
             await connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(database))
-            await connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, sql.Identifier(_APP)))
+            await connection.execute(
+                sql.SQL("CREATE DATABASE {} OWNER {}").format(database, sql.Identifier(self.app.user))
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +257,7 @@ async def _create_cluster(space: RunSpace, programs: Path, user: _User) -> Path:
         os.chown(cluster, user.uid, user.gid)
     options = ["--no-sync", "--no-instructions", "--encoding=UTF8", "--locale=C", "--auth=trust"]
     initdb = space.spawn(
-        [programs / "initdb", *options, f"--username={_ADMIN}", f"--pgdata={cluster}"],
+        [programs / "initdb", *options, "--username=postgres", f"--pgdata={cluster}"],
         name="initdb",
         env=_environment(),
         log=space.folder / "initdb.log",
@@ -285,20 +307,20 @@ async def _accepts(child: Child, port: int) -> bool:
 async def _connects(port: int) -> bool:
     probe = Postgres(LOOPBACK, port, "")
     try:
-        async with await _administer(probe):
+        async with await administer(probe):
             return True
     except psycopg.OperationalError:
         return False
 
 
-async def _administer(postgres: Postgres) -> psycopg.AsyncConnection:
+async def administer(postgres: Postgres) -> psycopg.AsyncConnection:
     """A connection of the superuser; without TLS whatever the user's PGSSLMODE says."""
     return await psycopg.AsyncConnection.connect(postgres.admin_dsn, autocommit=True, sslmode="disable")
 
 
 async def _create_app(postgres: Postgres) -> None:
-    async with await _administer(postgres) as connection:
-        await connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(_APP)))
+    async with await administer(postgres) as connection:
+        await connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(postgres.app.user)))
 
 
 def _refused(child: Child, max_connections: int) -> Exception:

@@ -25,7 +25,7 @@ async def _serve() -> None:
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     await plane.start()
-    await server.start(socket.socket(fileno=told["socket"]))
+    await server.start(*(socket.socket(fileno=number) for number in told["sockets"]))
     try:
         await ended.wait()
     finally:

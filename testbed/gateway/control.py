@@ -65,7 +65,7 @@ class Control:
             return json_reply(500, {"message": f"{name} failed: {type(error).__name__}: {error}"})
 
     async def _connect(self, order: _Answer) -> _Answer:
-        return {"port": await self._plane.connect(order["emulator_url"], order["host"], order["port"])}
+        return {"port": await self._plane.connect(order["emulator_url"], order["host"], order["port"], order["admin"])}
 
     async def _changed(self, order: _Answer) -> _Answer:
         await self._plane.changed(order["service"], order["operation"], order.get("resource") or "")

@@ -109,8 +109,9 @@ class Plane:
         await self._emulator.close()
         self.journal.close()
 
-    async def connect(self, emulator_url: str, host: str, port: int) -> int:
+    async def connect(self, emulator_url: str, host: str, port: int, admin: str) -> int:
         """Use this emulator, and put the proxy in front of this Postgres; returns the proxy's port."""
+        del admin
         self._emulator.url = emulator_url
         self.postgres = PostgresProxy((host, port), self.gateway.faults.decide, self.journal.record, self.clock)
         return await self.postgres.start()

@@ -58,10 +58,11 @@ class GatewayServer:
         )
         self._runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_GRACE_SECONDS)
 
-    async def start(self, listening: socket.socket) -> None:
-        """Accept connections on ``listening``."""
+    async def start(self, *listening: socket.socket) -> None:
+        """Accept connections on each of these."""
         await self._runner.setup()
-        await web.SockSite(self._runner, listening, backlog=4096).start()
+        for each in listening:
+            await web.SockSite(self._runner, each, backlog=4096).start()
 
     async def stop(self) -> None:
         """Close the port and every connection."""

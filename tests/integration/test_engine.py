@@ -24,7 +24,7 @@ import pytest_asyncio
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from testbed.engine import Engine, RunSpace, guard, start_engine
+from testbed.engine import Engine, EngineOrder, PartName, Postgres, RunSpace, choose_launcher, guard
 from testbed.errors import UsageError
 
 TOKEN = "secret of this run"  # noqa: S105  # for a stub
@@ -74,14 +74,30 @@ class StubPlane:
         self._server.server_close()
 
 
+class StubFront:
+    """Nobody uses the engine by a front here."""
+
+    async def attach(self, localstack_url: str, postgres: Postgres) -> None:
+        """Nobody has to know."""
+
+    async def cut(self, part: PartName) -> None:
+        """Nothing goes through it."""
+
+    async def mend(self, part: PartName) -> None:
+        """The same."""
+
+
 async def start(space: RunSpace, plane: StubPlane, max_connections: int = 20) -> Engine:
-    return await start_engine(
-        space,
+    order = EngineOrder(
         max_connections=max_connections,
-        gateway_url=plane.url,
+        gateway=plane.url.removeprefix("http://"),
+        plane_url=plane.url,
         plane_token=TOKEN,
+        front=StubFront(),
         progress=print,
+        logs=space.folder,
     )
+    return await (await choose_launcher("process", print)).start(space, order)
 
 
 @pytest.fixture(scope="module")
@@ -380,11 +396,21 @@ async def test_a_failing_part_stops_the_other(plane: StubPlane) -> None:
 
 PARENT = """
 import asyncio
-from testbed.engine import RunSpace, start_engine
+from unittest.mock import AsyncMock
+from testbed.engine import EngineOrder, RunSpace, choose_launcher
 
 async def main():
     space = RunSpace()
-    await start_engine(space, max_connections=5, gateway_url="http://127.0.0.1:9", plane_token="t", progress=print)
+    order = EngineOrder(
+        max_connections=5,
+        gateway="127.0.0.1:9",
+        plane_url="http://127.0.0.1:9",
+        plane_token="t",
+        front=AsyncMock(),
+        progress=print,
+        logs=space.folder,
+    )
+    await (await choose_launcher("process", print)).start(space, order)
     print("run", space.environment["TESTBED_RUN"], space.folder, flush=True)
     await asyncio.Event().wait()
 

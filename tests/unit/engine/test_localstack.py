@@ -42,7 +42,7 @@ def test_nothing_of_the_user_reaches_localstack(tmp_path: Path, monkeypatch: pyt
         monkeypatch.setenv(name, "the user's")
     space: Any = SimpleNamespace(folder=tmp_path)
     installed = Installation("4.9.2", Path("python"), "3.11", tmp_path / "installed")
-    environment = _environment(space, installed, Plane("http://127.0.0.1:4000", "t"), 4566)
+    environment = _environment(space, installed, Plane("http://127.0.0.1:9", "t", "127.0.0.1:4000"), 4566)
     assert "the user's" not in environment.values()
     assert environment["LOCALSTACK_HOST"] == "127.0.0.1:4000"
     assert environment["GATEWAY_LISTEN"] == "127.0.0.1:4566"

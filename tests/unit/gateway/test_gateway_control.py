@@ -28,9 +28,9 @@ class FakePlane:
         if self.failure is not None:
             raise self.failure
 
-    async def connect(self, emulator_url: str, host: str, port: int) -> int:
+    async def connect(self, emulator_url: str, host: str, port: int, admin: str) -> int:
         """The emulator and Postgres are up."""
-        self._note("connect", emulator_url, host, port)
+        self._note("connect", emulator_url, host, port, admin)
         return 5433
 
     async def changed(self, service: str, operation: str, resource: str) -> None:
@@ -104,13 +104,16 @@ async def test_an_unknown_route_is_named(plane: FakePlane) -> None:
 async def test_each_route_reaches_the_plane(plane: FakePlane) -> None:
     """With what the order says, and with the plane's answer."""
     begin = {"architecture": "sync", "seed": 1}
-    assert await ask(plane, "connect", {"emulator_url": "u", "host": "h", "port": 5432}) == (200, {"port": 5433})
+    assert await ask(plane, "connect", {"emulator_url": "u", "host": "h", "port": 5432, "admin": "a"}) == (
+        200,
+        {"port": 5433},
+    )
     assert await ask(plane, "changed", {"service": "lambda", "operation": "O", "resource": None}) == (200, {})
     assert await ask(plane, "begin", begin) == (200, {})
     assert await ask(plane, "end") == (200, {"fired": {"throttle-1": 2}})
     assert await ask(plane, "status", {}) == (200, {"t": 1.0})
     assert plane.asked == [
-        ("connect", "u", "h", 5432),
+        ("connect", "u", "h", 5432, "a"),
         ("changed", "lambda", "O", ""),
         ("begin", begin),
         ("end",),
@@ -146,7 +149,8 @@ async def test_a_mistake_of_the_user_keeps_its_words(plane: FakePlane) -> None:
 
 
 @pytest.mark.parametrize(
-    ("order", "failure"), [({}, None), ({"emulator_url": "u", "host": "h", "port": 1}, OSError(24, "Too many"))]
+    ("order", "failure"),
+    [({}, None), ({"emulator_url": "u", "host": "h", "port": 1, "admin": "a"}, OSError(24, "Too many"))],
 )
 async def test_a_failure_is_an_answer(
     plane: FakePlane, caplog: pytest.LogCaptureFixture, order: dict[str, Any], failure: Exception | None
