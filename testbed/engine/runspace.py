@@ -10,9 +10,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Protocol, Self
+
+import psutil
 
 from testbed.engine import guard
 from testbed.errors import EngineDiedError, HarnessError, how_ended
@@ -21,10 +24,35 @@ _PREFIX: Final = "serverless-testbed-"
 _LOCK: Final = "lock"
 _TAIL_LINES: Final = 40
 _STOP_SECONDS: Final = 2.0
+_POLL_SECONDS: Final = 0.002
+_SIGNAL_SECONDS: Final = 5.0
+_GONE: Final = frozenset({psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD})
+_STILL: Final = _GONE | {psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP}
+
+
+class Starting(Protocol):
+    """What may end before it is ready: a process or a container.
+
+    Attributes:
+        log: The file with its output.
+        running: Whether it has not ended yet.
+    """
+
+    log: Path
+
+    @property
+    def running(self) -> bool:
+        """See above."""
+
+    def log_tail(self) -> str:
+        """The last lines that it wrote."""
+
+    def death(self) -> EngineDiedError:
+        """How it ended."""
 
 
 class Child:
-    """A process of the run.
+    """A process of the run, with those that it starts.
 
     Attributes:
         name: The part by name, for people: ``"LocalStack"``.
@@ -37,6 +65,8 @@ class Child:
         self.log = log
         self.stopping = False
         self._process = process
+        self._root = psutil.Process(process.pid)
+        self._paused: list[psutil.Process] = []
         self._stop_signal = stop_signal
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[int] = self._loop.create_future()
@@ -65,16 +95,39 @@ class Child:
         """How it ended; only for a process that has ended."""
         return EngineDiedError(self.name, how_ended(self._ended.result()), self.log_tail())
 
-    async def stop(self) -> None:
-        """End it and its process group at once: it is throw-away."""
+    async def stop(self, signal_: signal.Signals | None = None, *, seconds: float = _STOP_SECONDS) -> None:
+        """End it and its process group, paused or not; by force when that takes too long.
+
+        Args:
+            signal_: What asks it to end; None ends it at once, as it is throw-away.
+            seconds: How long it may take.
+        """
         self.stopping = True
-        self._send(self._stop_signal)
+        self._send(signal_ or self._stop_signal)
+        self.resume()  # a paused process gets its signal only then
         try:
-            async with asyncio.timeout(_STOP_SECONDS):
+            async with asyncio.timeout(seconds):
                 await self.wait()
         except TimeoutError:
-            self._send(signal.SIGKILL)
-            await self.wait()
+            await self.kill()
+
+    async def kill(self) -> None:
+        """End it and all processes that it started with SIGKILL, so that none sees another one die."""
+        self.stopping = True
+        await self.pause()
+        self._signal_paused(signal.SIGKILL)
+        self._send(signal.SIGKILL)
+        await self.wait()
+        await asyncio.to_thread(_wait_until, self._paused, _GONE)
+
+    async def pause(self) -> None:
+        """Freeze it and all processes that it started, and return when none of them runs any more."""
+        await asyncio.to_thread(self._freeze)
+
+    def resume(self) -> None:
+        """Let them go on."""
+        self._signal_paused(signal.SIGCONT)
+        self._paused.clear()
 
     @contextlib.asynccontextmanager
     async def stopped_on_error(self) -> AsyncIterator[None]:
@@ -90,10 +143,46 @@ class Child:
             with contextlib.suppress(ProcessLookupError):  # it has just ended
                 os.killpg(self.pid, number)
 
+    def _freeze(self) -> None:
+        # Looks again until there is nothing new: a process may have started one before it stopped.
+        while new := [process for process in self._tree() if process not in self._paused]:
+            self._paused += new
+            for process in new:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.suspend()
+            _wait_until(new, _STILL)
+
+    def _tree(self) -> list[psutil.Process]:
+        """It and its descendants, whatever group or session they are in."""
+        try:
+            return [self._root, *self._root.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def _signal_paused(self, number: signal.Signals) -> None:
+        """The first one last: it must not be surprised by what becomes of those that it started."""
+        for process in reversed(self._paused):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
     def _wait_in_thread(self) -> None:
         status = self._process.wait()
         with contextlib.suppress(RuntimeError):  # the event loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._ended.set_result, status)
+
+
+def _wait_until(processes: Sequence[psutil.Process], states: frozenset[str]) -> None:
+    """Return when a signal has brought all of them into one of the states; one deep in the kernel gets it later."""
+    deadline = time.monotonic() + _SIGNAL_SECONDS
+    while not all(_status(process) in states for process in processes) and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+
+
+def _status(process: psutil.Process) -> str:
+    try:
+        return process.status()
+    except psutil.NoSuchProcess:
+        return psutil.STATUS_DEAD
 
 
 class RunSpace:
@@ -118,6 +207,7 @@ class RunSpace:
         self._children: list[Child] = []
         self._watchers: list[asyncio.Task[None]] = []
         self._first_death: asyncio.Future[EngineDiedError] | None = None
+        self._remove_containers: Callable[[], Awaitable[None]] | None = None
 
     async def __aenter__(self) -> Self:
         """Nothing more to open: the guard is running."""
@@ -176,6 +266,22 @@ class RunSpace:
         """From now on :meth:`died` reports the end of this process."""
         self._watchers.append(asyncio.create_task(self._watch(child)))
 
+    def report(self, death: EngineDiedError) -> None:
+        """The death of something that is no process of the run: :meth:`died` reports the first one."""
+        if not self._death().done():
+            self._death().set_result(death)
+
+    def expect_containers(self, remove: Callable[[], Awaitable[None]]) -> Mapping[str, str]:
+        """From now on the run may have containers; returns the labels by which the guard finds them after a crash.
+
+        Args:
+            remove: Removes all of them when the run is closed. It may leave that to the guard by raising a
+                `HarnessError`.
+        """
+        self._remove_containers = remove
+        (self.folder / guard.CONTAINERS).write_text(os.environ.get("DOCKER_HOST", ""))
+        return {guard.LABEL: self._token}
+
     async def died(self) -> EngineDiedError:
         """Wait until a watched process ends that was not stopped; how it ended."""
         return await asyncio.shield(self._death())
@@ -184,6 +290,10 @@ class RunSpace:
         """End every process of the run and remove its folder. The guard does it, as it would after a crash."""
         for child in self._children:
             child.stopping = True
+        if self._remove_containers:
+            with contextlib.suppress(HarnessError):  # the guard finds the file and does it
+                await self._remove_containers()
+                (self.folder / guard.CONTAINERS).unlink()
         if self._guard.stdin:
             self._guard.stdin.close()
         await asyncio.to_thread(self._guard.wait)
@@ -192,8 +302,8 @@ class RunSpace:
 
     async def _watch(self, child: Child) -> None:
         await child.wait()
-        if not child.stopping and not self._death().done():
-            self._death().set_result(child.death())
+        if not child.stopping:
+            self.report(child.death())
 
     def _death(self) -> asyncio.Future[EngineDiedError]:
         if self._first_death is None:

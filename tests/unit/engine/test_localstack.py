@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestServer
 
 from testbed.engine import localstack
 from testbed.engine.installation import Installation
-from testbed.engine.localstack import Plane, _environment, _wait_until_ready
+from testbed.engine.localstack import Plane, _environment, wait_until_ready
 from testbed.errors import EngineDiedError
 
 PLUGIN, OWN = "/_testbed/plugin/health", "/_localstack/health"
@@ -53,7 +53,7 @@ async def test_ready_is_the_plugin_with_its_services_loaded(answers: tuple[str, 
     """LocalStack's own health is not enough, and is not asked for."""
     url, documents = answers
     documents[PLUGIN] = {"warm": True}
-    assert await _wait_until_ready(child(), url) is None
+    assert await wait_until_ready(child(), url) is None
 
 
 async def test_localstack_may_come_up_between_two_questions() -> None:
@@ -67,7 +67,7 @@ async def test_localstack_may_come_up_between_two_questions() -> None:
     application = web.Application()
     application.router.add_get("/{path:.*}", answer)
     async with TestServer(application) as server:
-        assert await _wait_until_ready(child(), str(server.make_url("")).rstrip("/")) is None
+        assert await wait_until_ready(child(), str(server.make_url("")).rstrip("/")) is None
     assert asked == [PLUGIN, OWN, PLUGIN]
 
 
@@ -75,20 +75,20 @@ async def test_a_plugin_that_did_not_load_fails_the_start(answers: tuple[str, di
     """LocalStack only logs the error of a plugin and goes on; the start must not."""
     url, documents = answers
     documents[OWN] = {"services": {}}
-    assert await _wait_until_ready(child(), url) == "started without the testbed's plugin"
+    assert await wait_until_ready(child(), url) == "started without the testbed's plugin"
 
 
 async def test_a_service_that_does_not_load_fails_the_start(answers: tuple[str, dict[str, dict[str, Any]]]) -> None:
     """The plugin says what went wrong."""
     url, documents = answers
     documents[PLUGIN] = {"warm": False, "error": "ImportError('x')"}
-    assert await _wait_until_ready(child(), url) == "could not load its services: ImportError('x')"
+    assert await wait_until_ready(child(), url) == "could not load its services: ImportError('x')"
 
 
 async def test_the_end_of_the_process_ends_the_wait() -> None:
     """Nobody waits for a process that is gone."""
     ended = child(running=False, death=lambda: EngineDiedError("LocalStack", "was killed by SIGKILL"))
-    assert await _wait_until_ready(ended, "http://127.0.0.1:9") == "was killed by SIGKILL while it started"
+    assert await wait_until_ready(ended, "http://127.0.0.1:9") == "was killed by SIGKILL while it started"
 
 
 async def test_the_wait_has_an_end(
@@ -98,4 +98,4 @@ async def test_the_wait_has_an_end(
     url, documents = answers
     documents[PLUGIN] = {"warm": False, "error": None}
     monkeypatch.setattr(localstack, "_READY_SECONDS", 0.01)
-    assert (await _wait_until_ready(child(), url) or "").startswith("was not ready within")
+    assert (await wait_until_ready(child(), url) or "").startswith("was not ready within")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from testbed.engine.postgres import Postgres, _refused, check_max_connections, find_binaries
+from testbed.engine.postgres import Postgres, check_max_connections, find_binaries, refused
 from testbed.errors import HarnessError, UsageError
 
 
@@ -45,6 +45,6 @@ def test_the_bundled_binaries_are_found() -> None:
 def test_the_reason_of_postgres_is_passed_on(log: str, kind: type[Exception]) -> None:
     """A bad max_connections is the user's, all else is the harness's, and both say Postgres's own words."""
     child: Any = SimpleNamespace(log=Path("postgres.log"), log_tail=lambda: log)
-    error = _refused(child, 300_000)
+    error = refused(child, 300_000)
     assert isinstance(error, kind)
     assert log.splitlines()[0] in str(error)

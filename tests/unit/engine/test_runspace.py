@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import psutil
@@ -68,6 +69,87 @@ async def test_a_process_that_ignores_its_signal_is_killed(monkeypatch: pytest.M
         )
         await child.stop()
         assert await child.wait() in {-signal.SIGKILL, -signal.SIGQUIT}
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110  # processes and logs have no event to wait for
+        await asyncio.sleep(0.01)
+
+
+def tree_of(child: Child) -> list[psutil.Process]:
+    root = psutil.Process(child.pid)
+    return [root, *root.children(recursive=True)]
+
+
+def states(processes: Iterable[psutil.Process]) -> set[str]:
+    return {process.status() if process.is_running() else psutil.STATUS_ZOMBIE for process in processes}
+
+
+async def run_family(space: RunSpace) -> tuple[Child, list[psutil.Process]]:
+    """A process with a child and a grandchild, each in a session of its own."""
+    grandchild = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {FOREVER!r}], start_new_session=True)"
+    child = run(space, grandchild.replace(repr(FOREVER), repr(grandchild)))
+    await until(lambda: len(tree_of(child)) == 3 and "up" in child.log_tail())
+    return child, tree_of(child)
+
+
+async def test_pausing_freezes_all_that_it_started() -> None:
+    """Processes in sessions of their own are frozen too, and all go on afterwards; it can be done again."""
+    async with RunSpace() as space:
+        child, family = await run_family(space)
+        for _ in range(2):
+            await child.pause()
+            assert states(family) == {psutil.STATUS_STOPPED}
+            child.resume()
+            assert psutil.STATUS_STOPPED not in states(family)
+
+
+async def test_what_is_started_while_it_is_paused_is_frozen_too() -> None:
+    """A process that starts others without a break is caught with the last one of them."""
+    restless = "import os, time\nprint('up', flush=True)\nwhile os.fork():\n    pass\ntime.sleep(0.1)"
+    async with RunSpace() as space:
+        child = run(space, restless)
+        for _ in range(3):
+            await asyncio.sleep(0.1)
+            await child.pause()
+            assert states(tree_of(child)) <= {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE}
+            child.resume()
+        await child.kill()
+
+
+async def test_killing_ends_all_that_it_started() -> None:
+    """Nothing is left when it returns, whether it was paused or not, and no death is reported."""
+    async with RunSpace() as space:
+        for paused in (False, True):
+            child, family = await run_family(space)
+            space.watch(child)
+            if paused:
+                await child.pause()
+            await child.kill()
+            assert await child.wait() == -signal.SIGKILL
+            assert states(family) == {psutil.STATUS_ZOMBIE}
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(space.died(), 0.05)
+
+
+async def test_what_is_paused_can_be_stopped_in_order() -> None:
+    """It goes on to get its signal, and has the time that it needs."""
+    orderly = "import signal; signal.signal(signal.SIGTERM, lambda *_: (print('in order'), exit(7))); " + FOREVER
+    async with RunSpace() as space:
+        child = run(space, orderly)
+        await until(lambda: "up" in child.log_tail())
+        await child.pause()
+        await child.stop(signal.SIGTERM, seconds=10)
+        assert (await child.wait(), child.log_tail()) == (7, "up\nin order")
+
+
+async def test_closing_ends_what_is_paused(temporary: Path) -> None:
+    """The guard finds it and all that it started."""
+    async with RunSpace() as space:
+        child, family = await run_family(space)
+        await child.pause()
+    assert states(family) == {psutil.STATUS_ZOMBIE}
+    assert names(temporary) == set()
 
 
 async def test_closing_ends_grandchildren_in_sessions_of_their_own(temporary: Path) -> None:
