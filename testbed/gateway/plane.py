@@ -111,9 +111,10 @@ class Plane:
 
     async def connect(self, emulator_url: str, host: str, port: int, admin: str) -> int:
         """Use this emulator, and put the proxy in front of this Postgres; returns the proxy's port."""
-        del admin
         self._emulator.url = emulator_url
-        self.postgres = PostgresProxy((host, port), self.gateway.faults.decide, self.journal.record, self.clock)
+        self.postgres = PostgresProxy(
+            (host, port), self.gateway.faults.decide, self.journal.record, self.clock, admin=admin
+        )
         return await self.postgres.start()
 
     async def begin(self, order: Mapping[str, Any]) -> None:

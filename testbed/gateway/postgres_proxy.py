@@ -1,10 +1,15 @@
-"""A proxy in front of Postgres that reads the protocol: it holds round trips back, and sees what became of them."""
+"""A proxy in front of Postgres that reads the protocol: it holds round trips back, and sees what became of them.
+
+It also is the network before Postgres, which can be cut: see `PostgresProxy.cut`.
+"""
 
 import asyncio
+import os
 import socket
 import struct
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Final, cast
 
 from testbed.chaos.call import Call, Injection
@@ -22,6 +27,7 @@ from testbed.gateway.postgres_wire import (
     digest,
     error_fields,
     inserted_rows,
+    user_of,
 )
 
 _NO_ENCRYPTION: Final = b"N"
@@ -34,9 +40,12 @@ class PostgresProxy:
 
     Bytes are never changed, and their order within a session is kept. Encryption is refused, as by a server without
     it. A client that is gone while its round trip is held back does not take that back: it was on its way already.
+    Sessions of ``admin`` are the testbed's own: they pass without delay, and are neither journaled nor counted.
 
     Attributes:
-        upstream: Host and port of Postgres; may be set later, and counts for sessions from then on.
+        upstream: Host and port of Postgres; see `move`.
+        admin: Name of the superuser.
+        port: Where the proxy listens on loopback, once it does.
         open_sessions: Sessions that Postgres has accepted and not yet closed: each holds one of its connections.
         peak_sessions: The most of them at a time since the last `reset`.
         inserted: Rows that INSERT commands reported since then. A transaction that is rolled back later was counted.
@@ -49,6 +58,8 @@ class PostgresProxy:
         record: Callable[..., None],
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        *,
+        admin: str,
     ) -> None:
         """Prepares the proxy; `start` opens it.
 
@@ -59,8 +70,11 @@ class PostgresProxy:
                 and ``rows`` for an insert.
             clock: Seconds since the start of the traffic.
             sleep: Waits so many seconds.
+            admin: Name of the superuser.
         """
         self.upstream = upstream
+        self.admin = admin
+        self.port = 0
         self.open_sessions = 0
         self.peak_sessions = 0
         self.inserted = 0
@@ -71,23 +85,66 @@ class PostgresProxy:
         self._seen: Counter[str] = Counter()
         self._sessions: set[_Session] = set()
         self._all_ended = asyncio.Event()
+        self._mended = asyncio.Event()
+        self._mended.set()
+        self._frozen: list[_Frozen] = []
         self._server: asyncio.Server | None = None
 
-    async def start(self) -> int:
-        """Listens on a free port of the loopback interface and returns it."""
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
+        """Listens on a free port of the loopback interface, or where it is told, and returns the port."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Session(self), "127.0.0.1", 0)
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
+        self._server = await loop.create_server(lambda: _Session(self), host, port)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self.port
 
     async def stop(self) -> None:
         """Stops listening and cuts the sessions that are left."""
         if self._server is not None:
             self._server.close()
+        self.mend()
         for session in tuple(self._sessions):
-            session.cut()
+            session.reset()
         if self._sessions:
             await self._all_ended.wait()
+
+    def move(self, upstream: tuple[str, int], admin: str) -> None:
+        """Postgres is here now; sessions with another address are reset, as nobody is there any more."""
+        for session in tuple(self._sessions):
+            if session.upstream not in (None, upstream):
+                session.reset()
+        self.upstream, self.admin = upstream, admin
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether nothing passes; see `cut`."""
+        return not self._mended.is_set()
+
+    def cut(self) -> None:
+        """Lets no byte through from now on, until `mend`; does nothing where it is so already.
+
+        Sessions freeze: their connections stay open on both sides, whatever the other side does. So Postgres keeps
+        their slots, even those of clients that give up. Clients that connect now are accepted and get no answer.
+        """
+        if self.is_cut:
+            return
+        self._mended.clear()
+        self._frozen = [session.freeze() for session in tuple(self._sessions)]
+
+    def mend(self) -> None:
+        """Ends a cut: frozen sessions are reset on both sides; who connected meanwhile, and still waits, goes on."""
+        self._mended.set()
+        frozen, self._frozen = self._frozen, []
+        for session in frozen:
+            for connection in session.connections:
+                _reset_on_close(connection)
+                connection.close()
+            if session.accepted:
+                self.open_sessions -= 1
+                self.note("reset", message="the connection to Postgres was cut")
+
+    async def mended(self) -> None:
+        """Waits for the end of a cut."""
+        await self._mended.wait()
 
     def reset(self) -> None:
         """Begins anew for the next run: attempts, inserted rows and the peak; open sessions stay open."""
@@ -138,14 +195,34 @@ class PostgresProxy:
             self.note("insert", rows=rows)
 
 
+@dataclass(frozen=True, slots=True)
+class _Frozen:
+    """What is left of a session in a cut.
+
+    Attributes:
+        connections: To the client and to Postgres, those that are open.
+        accepted: Whether it counts as an open session.
+    """
+
+    connections: Sequence[socket.socket]
+    accepted: bool
+
+
 class _Session(asyncio.Protocol):
     """One client and its connection to Postgres; as a protocol, the client's side of it.
 
     Packets pass one after the other. While one is held back (delayed, or waiting for the connection to Postgres),
-    the next ones queue, and the client is not read from.
+    the next ones queue, and the client is not read from. In a cut it is, so that one that gives up is noticed: it is
+    new then, as older sessions are frozen, and has sent nothing that counts.
+
+    Attributes:
+        observed: Whether it is the business of faults and journal: it is not the testbed's own.
+        upstream: Host and port of its Postgres, once it has called there.
     """
 
     def __init__(self, proxy: PostgresProxy) -> None:
+        self.observed = True
+        self.upstream: tuple[str, int] | None = None
         self._proxy = proxy
         self._reader = ClientReader()
         self._identities = Identities()
@@ -161,17 +238,21 @@ class _Session(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._client = cast("asyncio.Transport", transport)
         self._proxy.began(self)
+        if self._proxy.is_cut:
+            self._hold(self._proxy.mended())
 
     def data_received(self, data: bytes) -> None:
         try:
             self._packets.extend(self._reader.feed(data))
         except ProtocolError as error:
             self._proxy.note("error", _PROTOCOL_VIOLATION, str(error))
-            self.cut()
+            self.reset()
             return
         self._advance()
 
     def eof_received(self) -> bool:
+        if self._proxy.is_cut:
+            return False  # it gave up: Postgres never hears of it
         self._client_done = True
         self._advance()
         return True  # the answers to what was sent still go back
@@ -202,17 +283,26 @@ class _Session(asyncio.Protocol):
             _close(self._client, reset=exc is not None)
         self._end_if_over()
 
-    def cut(self) -> None:
+    def reset(self) -> None:
         """Breaks both connections off."""
         self._server.close(reset=True)
         if self._client is not None:
             _close(self._client, reset=True)
 
+    def freeze(self) -> _Frozen:
+        """Ends the session here, while its connections stay open as they are, and neither side hears of it."""
+        if self._held is not None:
+            self._held.cancel()
+        client, self._client = self._client, None
+        frozen = _Frozen([_detached(each) for each in (client, self._server.give_up()) if each], self._server.accepted)
+        self._end_if_over()
+        return frozen
+
     def regulate(self) -> None:
         """Reads from the client only while its bytes can go on."""
         if self._client is None or self._client_done:
             return
-        if self._held is not None or self._server.full:
+        if (self._held is not None and not self._proxy.is_cut) or self._server.full:
             self._client.pause_reading()
         else:
             self._client.resume_reading()
@@ -240,7 +330,7 @@ class _Session(asyncio.Protocol):
                 self._hold(self._cancel(packet.data))
 
     def _pass_round_trip(self, data: bytes) -> None:
-        delay = self._proxy.delay_of("Query", self._database, self._identities.of(data))
+        delay = self._proxy.delay_of("Query", self._database, self._identities.of(data)) if self.observed else 0.0
         if delay > 0:
             self._hold(self._write_later(delay, data))
         else:
@@ -262,6 +352,7 @@ class _Session(asyncio.Protocol):
             self._advance()
 
         self._held = asyncio.get_running_loop().create_task(held())
+        self._held.add_done_callback(lambda _: work.close())  # it may have been cancelled before it began
 
     async def _write_later(self, delay: float, data: bytes) -> None:
         await self._proxy.sleep(delay)
@@ -269,25 +360,33 @@ class _Session(asyncio.Protocol):
 
     async def _open(self, startup: bytes) -> None:
         self._database = database_of(startup)
-        delay = self._proxy.delay_of("Connect", self._database, digest(startup))
-        if delay > 0:
+        self.observed = user_of(startup) != self._proxy.admin
+        if self.observed and (delay := self._proxy.delay_of("Connect", self._database, digest(startup))) > 0:
             await self._proxy.sleep(delay)
+        self.upstream = self._proxy.upstream
         try:
-            await asyncio.get_running_loop().create_connection(lambda: self._server, *self._proxy.upstream)
+            await asyncio.get_running_loop().create_connection(lambda: self._server, *self.upstream)
         except OSError as error:
-            self._proxy.note("refused", message=f"Postgres cannot be reached: {error}")
-            self.cut()
+            if self.observed:
+                self._proxy.note("refused", message=f"Postgres cannot be reached: {error}")
+            self.reset()
+        except asyncio.CancelledError:
+            self._server.give_up()  # the loop closes what it has opened; uvloop does not tell, if that just happened
+            self._end_if_over()
+            raise
         self._server.write(startup)
 
     async def _cancel(self, request: bytes) -> None:
         """Passes a cancel request on; the client takes the end of its connection for the server's having seen it."""
         try:
             reader, writer = await asyncio.open_connection(*self._proxy.upstream)
-            writer.write(request)
-            await reader.read()
-            writer.close()
+            try:
+                writer.write(request)
+                await reader.read()
+            finally:
+                writer.close()
         except OSError:
-            self.cut()  # so the client knows that it did not work
+            self.reset()  # so the client knows that it did not work
         else:
             self._finish()
 
@@ -301,15 +400,16 @@ class _ServerSide(asyncio.Protocol):
 
     Attributes:
         full: Postgres takes no more bytes for now.
+        accepted: Postgres has accepted the session, which is counted.
     """
 
     def __init__(self, session: _Session, proxy: PostgresProxy) -> None:
         self.full = False
+        self.accepted = False
         self._session = session
         self._proxy = proxy
         self._reader = ServerReader()
         self._transport: asyncio.Transport | None = None
-        self._accepted = False
 
     @property
     def connected(self) -> bool:
@@ -320,14 +420,15 @@ class _ServerSide(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        try:
-            messages = self._reader.feed(data)
-        except ProtocolError as error:
-            self._proxy.note("error", _PROTOCOL_VIOLATION, str(error))
-            self._session.cut()
-            return
-        for kind, body in messages:
-            self._read(kind, body)
+        if self._session.observed:
+            try:
+                messages = self._reader.feed(data)
+            except ProtocolError as error:
+                self._proxy.note("error", _PROTOCOL_VIOLATION, str(error))
+                self._session.reset()
+                return
+            for kind, body in messages:
+                self._read(kind, body)
         self._session.answer(data)
 
     def _read(self, kind: int, body: bytes) -> None:
@@ -335,14 +436,16 @@ class _ServerSide(asyncio.Protocol):
             self._proxy.command_completed(body)
         elif kind == ERROR_RESPONSE:
             sqlstate, message = error_fields(body)
-            self._proxy.note("error" if self._accepted else "refused", sqlstate, message)
-        elif kind == READY_FOR_QUERY and not self._accepted:
-            self._accepted = True
+            self._proxy.note("error" if self.accepted else "refused", sqlstate, message)
+        elif kind == READY_FOR_QUERY and not self.accepted:
+            self.accepted = True
             self._proxy.opened()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._transport is None:
+            return  # given up
         self._transport = None
-        if self._accepted:
+        if self.accepted:
             self._proxy.closed()
         self._session.server_lost(exc)
 
@@ -379,12 +482,30 @@ class _ServerSide(asyncio.Protocol):
         if self._transport is not None:
             _close(self._transport, reset=reset)
 
+    def give_up(self) -> asyncio.Transport | None:
+        """Takes no more notice of the connection, and hands it over."""
+        transport, self._transport = self._transport, None
+        return transport
+
 
 def _close(transport: asyncio.Transport, *, reset: bool) -> None:
     """Closes a connection after what is still to be sent, or resets it as the other end of the session was."""
     if reset:
-        connection: socket.socket = transport.get_extra_info("socket")
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        _reset_on_close(transport.get_extra_info("socket"))
         transport.abort()
     else:
         transport.close()
+
+
+def _reset_on_close(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+
+
+def _detached(transport: asyncio.Transport) -> socket.socket:
+    """The connection alone, of which the event loop knows nothing any more; what was still to be sent is dropped.
+
+    A connection ends with the last descriptor of it: the transport closes its own without a word to the other end.
+    """
+    connection = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+    transport.abort()
+    return connection

@@ -204,9 +204,17 @@ def digest(data: bytes) -> str:
 
 def database_of(startup: bytes) -> str:
     """The database that a start-up packet asks for; by default it has the name of the user."""
+    return _parameters(startup).get("database") or user_of(startup)
+
+
+def user_of(startup: bytes) -> str:
+    """The user that a start-up packet names."""
+    return _parameters(startup).get("user", "")
+
+
+def _parameters(startup: bytes) -> dict[str, str]:
     words = startup[_STARTUP.size :].decode(errors="replace").split("\0")
-    parameters = dict(zip(words[::2], words[1::2], strict=False))
-    return parameters.get("database") or parameters.get("user", "")
+    return dict(zip(words[::2], words[1::2], strict=False))
 
 
 def inserted_rows(tag: bytes) -> int:

@@ -4,8 +4,9 @@ import asyncio
 import socket
 import struct
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any, TypeVar
 
 import psycopg
@@ -19,6 +20,8 @@ from testbed.chaos.slow_postgres import SlowPostgres
 from testbed.gateway.postgres_proxy import PostgresProxy
 
 T = TypeVar("T")
+WORDS = b"\0\x03\0\0user\0postgres\0database\0postgres\0\0"
+STARTUP = struct.pack("!I", len(WORDS) + 4) + WORDS
 PATIENCE = 20.0  # seconds until a test gives up on what should happen at once
 
 
@@ -34,7 +37,9 @@ class Harness:
         self.injection: Injection | None = None
         self.gate: asyncio.Event | None = None  # where set, a held packet waits for it
         self._changed = threading.Condition()
-        self.proxy = PostgresProxy((server.host, server.port), self._decide, self._record, lambda: 7.5, self._sleep)
+        self.proxy = PostgresProxy(
+            (server.host, server.port), self._decide, self._record, lambda: 7.5, self._sleep, admin="boss"
+        )
         self.port = self.run(self.proxy.start())
 
     def run(self, work: Awaitable[T]) -> T:
@@ -54,6 +59,20 @@ class Harness:
     def wait_for_event(self, name: str) -> dict[str, Any]:
         self.wait_until(lambda: any(event["event"] == name for event in list(self.events)))
         return next(event for event in self.events if event["event"] == name)
+
+    def cut(self) -> None:
+        """Cuts Postgres off."""
+        self.loop_does(self.proxy.cut)
+
+    def mend(self) -> None:
+        """Ends the cut."""
+        self.loop_does(self.proxy.mend)
+
+    def loop_does(self, work: Callable[[], None]) -> None:
+        async def done() -> None:
+            work()
+
+        self.run(done())
 
     def release(self) -> None:
         assert self.gate is not None
@@ -134,8 +153,7 @@ def query(text: str) -> bytes:
 def raw_session(harness: Harness) -> socket.socket:
     """A client without a driver, logged in."""
     client = socket.create_connection(("127.0.0.1", harness.port), PATIENCE)
-    words = b"\0\x03\0\0user\0postgres\0database\0postgres\0\0"
-    client.sendall(struct.pack("!I", len(words) + 4) + words)
+    client.sendall(STARTUP)
     received = b""
     while b"Z\0\0\0\x05I" not in received:
         received += client.recv(4096)
@@ -547,3 +565,294 @@ def delays_of_forty_inserts(harness: Harness, clients: int) -> dict[str, float]:
     for thread in threads:
         thread.join(PATIENCE)
     return delays
+
+
+# Cuts
+
+
+SILENCE = 0.3  # seconds for which nothing happens
+
+
+def is_silent(client: socket.socket) -> bool:
+    """Whether nothing comes: no byte, no end, no reset."""
+    client.settimeout(SILENCE)
+    try:
+        client.recv(1)
+    except TimeoutError:
+        return True
+    finally:
+        client.settimeout(PATIENCE)
+    return False
+
+
+def is_reset(client: socket.socket) -> bool:
+    """Whether the connection breaks off, without a byte before."""
+    try:
+        client.recv(1)
+    except ConnectionResetError:
+        return True
+    return False
+
+
+def backends(server: Server) -> int:
+    """Sessions of clients that Postgres has, but the one that asks."""
+    with psycopg.connect(server.dsn()) as direct:
+        (count,) = direct.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        ).fetchone() or (None,)
+        assert isinstance(count, int)
+        return count
+
+
+def wait_for_backends(server: Server, count: int) -> None:
+    """Postgres has so many sessions, soon."""
+    deadline = time.monotonic() + PATIENCE
+    while backends(server) != count:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_cut_holds_what_is_sent_and_ends_in_a_reset(harness: Harness) -> None:
+    """The client hears nothing, Postgres keeps the slot and never gets the insert; in the end both are reset."""
+    with closing(raw_session(harness)) as client:
+        harness.cut()
+        client.sendall(query("INSERT INTO orders VALUES ('a', 1)"))
+        assert is_silent(client)
+        assert (rows(harness.server), backends(harness.server), harness.proxy.open_sessions) == (0, 1, 1)
+        assert events_of(harness) == ["connect"]
+        harness.mend()
+        assert is_reset(client)
+    wait_for_backends(harness.server, 0)
+    assert rows(harness.server) == 0
+    assert [(event["event"], event["open"]) for event in harness.events] == [("connect", 1), ("reset", 0)]
+
+
+def test_an_answer_on_its_way_is_held_too(harness: Harness) -> None:
+    """Postgres executed it; the client never learns that."""
+    with closing(raw_session(harness)) as client:
+        client.sendall(query("SELECT pg_sleep(0.2); INSERT INTO orders VALUES ('a', 1)"))
+        harness.wait_until(lambda: any(call.operation == "Query" for call in list(harness.calls)))
+        harness.cut()
+        assert is_silent(client)
+        assert rows(harness.server) == 1
+        harness.mend()
+        assert is_reset(client)
+    assert harness.proxy.inserted == 0
+
+
+def test_a_cut_stops_a_result_in_the_middle(harness: Harness) -> None:
+    """Even what the proxy had read already: no more comes than the client's own buffers hold."""
+    with closing(raw_session(harness)) as client:
+        client.sendall(query("SELECT repeat('x', 1000) FROM generate_series(1, 50000)"))
+        client.recv(1000)
+        harness.cut()
+        time.sleep(SILENCE)
+        client.settimeout(SILENCE)
+        received = 0
+        with suppress(TimeoutError):
+            while received < 20_000_000:
+                received += len(client.recv(1 << 20))
+        assert received < 20_000_000
+        client.settimeout(PATIENCE)
+        harness.mend()
+        assert is_reset(client)
+
+
+def test_a_session_that_breaks_in_a_cut_stays_as_it_is(harness: Harness) -> None:
+    """Postgres ends it; news of that does not get through either, and it counts until the end of the cut."""
+    with closing(raw_session(harness)) as client:
+        harness.cut()
+        with psycopg.connect(harness.server.dsn(), autocommit=True) as direct:
+            direct.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+        wait_for_backends(harness.server, 0)
+        assert is_silent(client)
+        assert harness.proxy.open_sessions == 1
+        harness.mend()
+        assert is_reset(client)
+    assert events_of(harness) == ["connect", "reset"]
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["closes", "resets"])
+def test_postgres_does_not_see_that_a_client_gives_up_in_a_cut(harness: Harness, *, reset: bool) -> None:
+    """Its slot stays taken until the cut ends."""
+    client = raw_session(harness)
+    harness.cut()
+    if reset:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    time.sleep(SILENCE)
+    assert (backends(harness.server), harness.proxy.open_sessions) == (1, 1)
+    harness.mend()
+    wait_for_backends(harness.server, 0)
+
+
+def test_who_connects_in_a_cut_waits_for_its_end(harness: Harness) -> None:
+    """As with a network that drops all packets, and a client that sends its first one again; encryption included."""
+    connected: list[float] = []
+
+    def connect() -> None:
+        with harness.connect(sslmode="prefer") as connection:
+            connected.append(time.monotonic())
+            connection.execute("INSERT INTO orders VALUES ('a', 1)")
+
+    harness.cut()
+    waiting = threading.Thread(target=connect)
+    waiting.start()
+    time.sleep(SILENCE)
+    assert (connected, harness.calls, backends(harness.server)) == ([], [], 0)
+    mended = time.monotonic()
+    harness.mend()
+    waiting.join(PATIENCE)
+    assert connected[0] >= mended
+    assert rows(harness.server) == 1
+
+
+def test_who_gave_up_connecting_in_a_cut_never_reaches_postgres(harness: Harness) -> None:
+    """Neither then nor at the end: no call, no session, no line."""
+    harness.cut()
+    with closing(socket.create_connection(("127.0.0.1", harness.port), PATIENCE)) as client:
+        client.sendall(STARTUP)
+        assert is_silent(client)
+    harness.run(until_no_session(harness))
+    harness.mend()
+    harness.connect().close()
+    harness.wait_for_event("close")
+    assert [call.operation for call in harness.calls] == ["Connect"]
+    assert events_of(harness) == ["connect", "close"]
+
+
+async def until_no_session(harness: Harness) -> None:
+    """The proxy has noticed that its clients are gone."""
+    while harness.proxy._sessions:  # noqa: ASYNC110 - nothing tells of it
+        await asyncio.sleep(0.01)
+
+
+def test_what_is_held_back_when_the_cut_begins_is_lost(harness: Harness) -> None:
+    """A delayed round trip, and a session that is being opened: both are reset at the end, and reach nobody."""
+    with closing(raw_session(harness)) as client:
+        harness.gate, harness.injection = asyncio.Event(), Injection("slow", delay=1)
+        client.sendall(query("INSERT INTO orders VALUES ('a', 1)"))
+        harness.wait_until(lambda: len(harness.slept) == 1)
+        with closing(raw_session_held(harness)) as opening:
+            harness.cut()
+            harness.release()
+            assert is_silent(client)
+            assert is_silent(opening)
+            harness.mend()
+            assert is_reset(client)
+            assert is_reset(opening)
+    wait_for_backends(harness.server, 0)
+    assert rows(harness.server) == 0
+
+
+def test_a_cut_that_is_one_already_and_the_end_of_none_do_nothing(harness: Harness) -> None:
+    """Sessions go on, and frozen ones are reset once."""
+    with closing(raw_session(harness)) as client:
+        harness.mend()
+        client.sendall(query("SELECT 1"))
+        assert b"SELECT 1" in client.recv(4096)
+        harness.cut()
+        harness.cut()
+        assert is_silent(client)
+        harness.mend()
+        assert is_reset(client)
+    assert events_of(harness) == ["connect", "reset"]
+
+
+def test_stop_in_a_cut_leaves_nothing_open(harness: Harness) -> None:
+    """Frozen sessions, and those that wait."""
+    with closing(raw_session(harness)) as client:
+        harness.cut()
+        with closing(socket.create_connection(("127.0.0.1", harness.port), PATIENCE)) as waiting:
+            waiting.sendall(STARTUP)
+            assert is_silent(waiting)
+            harness.run(harness.proxy.stop())
+            assert is_reset(waiting)
+        assert is_reset(client)
+    wait_for_backends(harness.server, 0)
+
+
+# The testbed's own sessions, and a Postgres that moves
+
+
+@contextmanager
+def superuser(server: Server, name: str) -> Iterator[None]:
+    """One more superuser."""
+    with psycopg.connect(server.dsn(), autocommit=True) as direct:
+        direct.execute(f"CREATE ROLE {name} SUPERUSER LOGIN")  # type: ignore[arg-type]  # of a test
+        yield
+        direct.execute(f"DROP ROLE {name}")  # type: ignore[arg-type]  # of a test
+
+
+def test_sessions_of_the_superuser_pass_unobserved(harness: Harness) -> None:
+    """No decision, no delay, no line, no count; whatever they do, even fail."""
+    harness.injection = Injection("slow", delay=1)
+    with superuser(harness.server, "boss"):
+        with psycopg.connect(harness.server.dsn(harness.port, "boss"), autocommit=True) as connection:
+            connection.execute("INSERT INTO orders VALUES ('a', 1)")
+            with pytest.raises(psycopg.errors.UndefinedTable):
+                connection.execute("SELECT * FROM nowhere")
+            assert backends(harness.server) == 2
+            assert harness.proxy.open_sessions == harness.proxy.peak_sessions == harness.proxy.inserted == 0
+        harness.run(until_no_session(harness))
+        wait_for_backends(harness.server, 1)
+    assert (harness.calls, harness.slept, harness.events) == ([], [], [])
+    with pytest.raises(psycopg.OperationalError, match='role "boss" does not exist'):
+        psycopg.connect(harness.server.dsn(harness.port, "boss"))
+    assert harness.events == []
+
+
+def test_sessions_of_the_superuser_are_held_in_a_cut(harness: Harness) -> None:
+    """And reset without a line."""
+    with superuser(harness.server, "boss"):
+        connection = psycopg.connect(harness.server.dsn(harness.port, "boss"), autocommit=True)
+        harness.cut()
+        failed: list[Exception] = []
+
+        def insert_into() -> None:
+            try:
+                connection.execute("INSERT INTO orders VALUES ('a', 1)")
+            except psycopg.OperationalError as error:
+                failed.append(error)
+
+        waiting = threading.Thread(target=insert_into)
+        waiting.start()
+        time.sleep(SILENCE)
+        assert (failed, rows(harness.server)) == ([], 0)
+        harness.mend()
+        waiting.join(PATIENCE)
+        assert len(failed) == 1
+        wait_for_backends(harness.server, 1)
+    assert harness.events == []
+
+
+def test_sessions_survive_a_move_to_where_postgres_is(harness: Harness) -> None:
+    """Only those with another address are reset; new ones go to the new address."""
+    with closing(raw_session(harness)) as client:
+        here = harness.proxy.upstream
+        harness.loop_does(lambda: harness.proxy.move(here, "boss"))
+        client.sendall(query("SELECT 1"))
+        assert b"SELECT 1" in client.recv(4096)
+        harness.loop_does(lambda: harness.proxy.move(("127.0.0.2", here[1]), "boss"))
+        assert is_reset(client)
+        harness.wait_for_event("close")
+    with pytest.raises(psycopg.OperationalError):
+        harness.connect()
+    harness.loop_does(lambda: harness.proxy.move(here, "postgres"))
+    harness.events.clear()
+    harness.connect().close()
+    assert harness.events == []
+
+
+def test_a_postgres_that_moves_in_a_cut_is_where_the_waiting_go(harness: Harness) -> None:
+    """A container that comes back to the network may have another port."""
+    here = harness.proxy.upstream
+    harness.loop_does(lambda: harness.proxy.move(("127.0.0.2", here[1]), "boss"))
+    harness.cut()
+    with closing(socket.create_connection(("127.0.0.1", harness.port), PATIENCE)) as client:
+        client.sendall(STARTUP)
+        assert is_silent(client)
+        harness.loop_does(lambda: harness.proxy.move(here, "boss"))
+        assert is_silent(client)
+        harness.mend()
+        assert client.recv(1) == b"R"
