@@ -3,11 +3,13 @@
 from collections.abc import Callable
 
 from testbed.engine.base import Engine, EngineInfo, EngineOrder, Front, Launcher, Part, PartName
+from testbed.engine.docker_host import DockerHost, NoDockerError, may_be_there, reach
 from testbed.engine.facts import EngineFacts, inspect_engine
 from testbed.engine.postgres import Login, Postgres, check_max_connections
 from testbed.engine.process import ProcessLauncher
 from testbed.engine.runspace import Child, RunSpace
-from testbed.errors import UsageError
+from testbed.errors import TestbedError
+from testbed.threads import in_daemon_thread
 
 __all__ = [
     "Child",
@@ -40,7 +42,24 @@ async def choose_launcher(engine: str, progress: Callable[[str], None]) -> Launc
         UsageError: Containers were asked for, and the image needs a token that is not there.
         HarnessError: Containers were asked for, and no Docker engine answers or an image cannot be had.
     """
-    del progress
-    if engine == "container":
-        raise UsageError("the container engine is not part of this version", "leave --engine out, or use process")
+    if engine == "process" or (engine == "auto" and not may_be_there()):
+        return ProcessLauncher()
+    try:
+        host = await reach()
+        return await in_daemon_thread(lambda: _containers(host, progress))
+    except TestbedError as error:
+        if engine == "container":
+            raise
+        if not isinstance(error, NoDockerError):
+            progress(f"child processes instead of containers: {error.message}")
     return ProcessLauncher()
+
+
+def _containers(host: DockerHost, progress: Callable[[str], None]) -> Launcher:
+    from testbed.engine.container import choose_containers  # noqa: PLC0415 - Testcontainers takes half a second
+
+    try:
+        return choose_containers(host, progress)
+    except BaseException:
+        host.close()
+        raise

@@ -271,8 +271,13 @@ class RunSpace:
         if not self._death().done():
             self._death().set_result(death)
 
-    def expect_containers(self, remove: Callable[[], Awaitable[None]]) -> Mapping[str, str]:
-        """From now on the run may have containers; returns the labels by which the guard finds them after a crash.
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Labels that every container of the run must get: the guard finds it by them."""
+        return {guard.LABEL: self._token}
+
+    def expect_containers(self, remove: Callable[[], Awaitable[None]]) -> None:
+        """From now on the run may have containers, which the guard removes after a crash.
 
         Args:
             remove: Removes all of them when the run is closed. It may leave that to the guard by raising a
@@ -280,7 +285,6 @@ class RunSpace:
         """
         self._remove_containers = remove
         (self.folder / guard.CONTAINERS).write_text(os.environ.get("DOCKER_HOST", ""))
-        return {guard.LABEL: self._token}
 
     async def died(self) -> EngineDiedError:
         """Wait until a watched process ends that was not stopped; how it ended."""

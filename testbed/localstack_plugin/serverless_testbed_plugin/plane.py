@@ -9,6 +9,8 @@ import urllib3
 TOKEN_HEADER: Final = "x-testbed-token"  # noqa: S105  # the name of a header
 CALLER_HEADER: Final = "x-testbed-caller"
 _CONNECT_SECONDS: Final = 5.0
+_CHECK_SECONDS: Final = 3.0
+_OK: Final = 200
 _CONNECTIONS: Final = 256  # kept open; more are opened when needed
 
 _pool = urllib3.PoolManager(maxsize=_CONNECTIONS, retries=urllib3.Retry(connect=2, read=0, redirect=0, other=0))
@@ -32,3 +34,14 @@ def post(path: str, body: bytes, headers: Mapping[str, str], *, read_seconds: fl
     return _pool.request(
         "POST", os.environ["TESTBED_PLANE"] + path, body=body, headers={**headers, **own}, timeout=timeout
     )
+
+
+def obstacle() -> str | None:
+    """Why the plane cannot be reached from here; None when it can."""
+    url = os.environ["TESTBED_PLANE"] + "/_testbed/health"
+    own = {TOKEN_HEADER: os.environ["TESTBED_TOKEN"]}
+    try:
+        answer = _pool.request("GET", url, headers=own, timeout=_CHECK_SECONDS, retries=False)
+    except urllib3.exceptions.HTTPError as error:
+        return str(error)
+    return None if answer.status == _OK else f"it answers with status {answer.status}"

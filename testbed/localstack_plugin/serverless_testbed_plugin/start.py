@@ -1,5 +1,6 @@
 """What LocalStack calls while it starts."""
 
+import os
 import sys
 import threading
 from typing import Any, Final
@@ -7,7 +8,10 @@ from typing import Any, Final
 from localstack.constants import VERSION
 from localstack.runtime import hooks
 
+from .plane import obstacle
+
 HEALTH_PATH: Final = "/_testbed/plugin/health"
+PLANE_PATH: Final = "/_testbed/plugin/plane"
 _WARMED: Final = ("lambda", "s3", "sqs", "apigateway", "kinesis", "iam")
 _warm = threading.Event()
 _failures: list[str] = []
@@ -29,6 +33,7 @@ def install() -> None:
     handlers.serve_custom_service_request_handlers.append(refuse)
     handlers.serve_custom_service_request_handlers.append(forward)
     handlers.run_custom_response_handlers.append(ChangeNotifier())
+    ROUTER.add(PLANE_PATH, _plane, methods=["GET"])
     ROUTER.add(HEALTH_PATH, _health, methods=["GET"])
     threading.Thread(target=_warm_up, name="testbed-warm-up", daemon=True).start()
 
@@ -41,6 +46,10 @@ def _health(_request: Any) -> dict[str, Any]:
         "warm": _warm.is_set(),
         "error": _failures[0] if _failures else None,
     }
+
+
+def _plane(_request: Any) -> dict[str, Any]:
+    return {"url": os.environ["TESTBED_PLANE"], "obstacle": obstacle()}
 
 
 def _warm_up() -> None:
