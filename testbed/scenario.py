@@ -68,9 +68,12 @@ class Db:
     def execute(self, sql: str) -> None:
         """Run statements as the ordinary user who will own what they create."""
         import psycopg  # noqa: PLC0415 - as with boto3 above
+        from psycopg import sql as composed  # noqa: PLC0415 - the same
+        from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - the same
 
+        owner = composed.Identifier(str(conninfo_to_dict(self.dsn)["user"]))
         with psycopg.connect(self.admin_dsn, autocommit=True) as connection:
-            connection.execute("SET ROLE app")
+            connection.execute(composed.SQL("SET ROLE {}").format(owner))
             connection.execute(sql.encode())
 
 

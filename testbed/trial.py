@@ -79,6 +79,7 @@ class Trial:
         name = self.architecture.name
         self.show(Progress(architecture=name, stage="deploying"))
         db = await self.bed.create_database(name.replace("-", "_"))
+        others = await in_daemon_thread(self._mappings)
         deployment = await deployed(self.scenario, self.architecture, self.bed.aws, db)
         summary = await self._traffic(deployment)
         self.show(Progress(architecture=name, stage="draining"))
@@ -88,10 +89,11 @@ class Trial:
         _check_journal(end)
         self.show(Progress(architecture=name, stage="counting"))
         observed = await in_daemon_thread(lambda: self._look(deployment, db, checkpoints))
-        await in_daemon_thread(self._remove_mappings)
+        await in_daemon_thread(lambda: self._remove_mappings(others))
         return self._verdict(observed, end, drain_seconds)
 
     async def _traffic(self, deployment: Deployment) -> LoadSummary:
+        offset = await self.bed.plane.clock_offset()
         self.zero = time.monotonic() + _LEAD_SECONDS
         await self.bed.plane.call(
             "begin",
@@ -99,7 +101,7 @@ class Trial:
             seed=self.seed,
             faults=to_json([fault for fault in self.faults if isinstance(fault, CallFault)]),
             journal=str(self.folder.journal.resolve()),
-            zero=self.zero,
+            zero=self.zero + offset,
         )
         summary = LoadSummary(planned=len(self.requests))
 
@@ -180,12 +182,15 @@ class Trial:
             left={order for source in deployment.sources for order in source.ids(places)},
         )
 
-    def _remove_mappings(self) -> None:
-        """Take the pollers away, so that they cost the next architecture nothing."""
+    def _mappings(self) -> set[str]:
+        pages = self.bed.aws.client("lambda").get_paginator("list_event_source_mappings").paginate()
+        return {mapping["UUID"] for page in pages for mapping in page["EventSourceMappings"]}
+
+    def _remove_mappings(self, others: set[str]) -> None:
+        """Take the pollers of this architecture away, so that they cost the next one nothing."""
         client = self.bed.aws.client("lambda")
-        for page in client.get_paginator("list_event_source_mappings").paginate():
-            for mapping in page["EventSourceMappings"]:
-                client.delete_event_source_mapping(UUID=mapping["UUID"])
+        for uuid in self._mappings() - others:
+            client.delete_event_source_mapping(UUID=uuid)
 
     def _verdict(self, observed: Observed, end: dict[str, Any], drain_seconds: float) -> ArchitectureVerdict:
         poison = {request.id for request in self.requests if request.poison}

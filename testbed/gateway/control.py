@@ -4,7 +4,9 @@ import asyncio
 import hmac
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from testbed.errors import TestbedError
@@ -14,6 +16,7 @@ from testbed.gateway.plane import Plane
 from testbed.gateway.wire import json_reply
 
 PREFIX: Final = "/_testbed/"
+_PIECE_BYTES: Final = 1 << 18
 
 _log: Final = logging.getLogger(__name__)
 _Answer = dict[str, Any]
@@ -37,6 +40,12 @@ class Control:
             "end": self._end,
             "status": self._status,
             "death": self._death,
+            "about": self._about,
+            "clock": self._clock,
+            "lease": self._lease,
+            "renew": self._renew,
+            "release": self._release,
+            "reach": self._reach,
         }
 
     async def handle(self, request: Inbound) -> Reply:
@@ -46,6 +55,8 @@ class Control:
             return json_reply(200, {"status": "ok"})
         if not hmac.compare_digest(request.headers.get(TOKEN_HEADER, "").encode(errors="replace"), self._token):
             return json_reply(403, {"message": "the token of the run is missing or wrong"})
+        if name == "journal":
+            return self._journal()
         if name not in self._routes:
             return json_reply(404, {"message": f"no such route: {request.path}"})
         try:
@@ -85,3 +96,36 @@ class Control:
 
     async def _status(self, _: _Answer) -> _Answer:
         return self._plane.status()
+
+    def _journal(self) -> Reply:
+        """What was recorded, for a run that gave no path of its own."""
+        self._plane.journal.flush()
+        if not self._plane.own_journal.exists():
+            return Reply(200)
+        return Reply(200, stream=_pieces(self._plane.own_journal))
+
+    async def _about(self, _: _Answer) -> _Answer:
+        return await self._plane.about()
+
+    async def _clock(self, _: _Answer) -> _Answer:
+        """The clock that ``begin`` means with ``zero``."""
+        return {"now": time.monotonic()}
+
+    async def _lease(self, order: _Answer) -> _Answer:
+        known = await self._plane.lease.take(order["run"])
+        return {"granted": known is not None, "known": known}
+
+    async def _renew(self, order: _Answer) -> _Answer:
+        return {"held": self._plane.lease.renew(order["run"]), "lost_part": await self._plane.lost_part()}
+
+    async def _release(self, order: _Answer) -> _Answer:
+        return {"left": await self._plane.lease.give_back(order["run"])}
+
+    async def _reach(self, order: _Answer) -> _Answer:
+        return {"problem": await self._plane.reach(order["dsn"])}
+
+
+async def _pieces(path: Path) -> AsyncIterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE_BYTES):
+            yield piece

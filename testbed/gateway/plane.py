@@ -1,6 +1,7 @@
 """The plane process: gateway, compute, pollers and the Postgres proxy around one event loop."""
 
 import asyncio
+import json
 import logging
 import time
 from collections import Counter
@@ -8,6 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from multidict import CIMultiDict
+from yarl import URL
 
 from testbed.chaos.schedule import Schedule, faults_from_json
 from testbed.compute.aws import AwsCallError
@@ -17,15 +21,20 @@ from testbed.errors import EngineDiedError
 from testbed.gateway.caller import AwsClient
 from testbed.gateway.core import Gateway
 from testbed.gateway.emulator import Emulator
+from testbed.gateway.inventory import Inventory
 from testbed.gateway.journal import Journal
+from testbed.gateway.lease import Lease
+from testbed.gateway.message import Inbound
 from testbed.gateway.origin import function_name
 from testbed.gateway.postgres_proxy import PostgresProxy
 from testbed.semantics.profile import aws as aws_profile
+from testbed.threads import in_daemon_thread
 
 CALLER: Final = "testbed"
 _SAMPLE_SECONDS: Final = 0.25
 _SETTLING_SECONDS: Final = 0.1
 _RETRY_SECONDS: Final = 1.0
+_CONNECT_SECONDS: Final = 5
 _TRANSIENT: Final = frozenset({"Creating", "Enabling", "Disabling", "Updating", "Deleting"})
 _log: Final = logging.getLogger(__name__)
 
@@ -39,12 +48,16 @@ class PlaneSettings:
         folder: For code, the environments' ``/tmp`` and its own files; removed with the run.
         logs: Where function logs are kept.
         run: The run's token, in the environment of every process.
+        mode: Of the engine, ``"process"`` or ``"container"``.
+        postgres_listen: Where the Postgres proxy listens; port 0 takes a free one.
     """
 
     host: str
     folder: Path
     logs: Path
     run: str
+    mode: str = "process"
+    postgres_listen: tuple[str, int] = ("127.0.0.1", 0)
 
 
 class Plane:
@@ -55,9 +68,11 @@ class Plane:
 
     Attributes:
         death: How the fork server ended, should it end: whoever started the plane cannot see that process.
+        lease: Who runs scenarios here, where it stands and runs come and go.
     """
 
     def __init__(self, settings: PlaneSettings) -> None:
+        self._settings = settings
         self._zero = time.monotonic()
         self.journal = Journal(self.clock)
         self._emulator = Emulator()
@@ -77,6 +92,7 @@ class Plane:
             AwsClient(self.gateway.aws, settings.host), self.gateway, self.journal.record, aws_profile, time.time
         )
         self.postgres: PostgresProxy | None = None
+        self.lease = Lease(lambda: Inventory(self._emulator.url), self.end)
         self._schedule = Schedule((), 0)
         self._depths: Counter[str] = Counter()
         self._peak_depth = 0
@@ -88,10 +104,57 @@ class Plane:
         """Seconds since the start of the traffic."""
         return time.monotonic() - self._zero
 
+    @property
+    def own_journal(self) -> Path:
+        """The journal of the architecture that is, or was last, under test for whoever fetches it from here."""
+        return self._settings.folder / "journal.jsonl"
+
+    async def about(self) -> dict[str, Any]:
+        """What stands here, for those who did not start it."""
+        answer = await self._emulator.forward(Inbound("GET", "/_testbed/plugin/health", CIMultiDict()))
+        return {
+            "mode": self._settings.mode,
+            "emulator_version": json.loads(await answer.whole())["localstack"],
+            "postgres_port": self.postgres.port if self.postgres else 0,
+            "logs": str(self._settings.logs),
+        }
+
+    async def reach(self, dsn: str) -> str | None:
+        """Why ``dsn`` does not lead from here into a database; None where it does."""
+        import psycopg  # noqa: PLC0415 - only a standing testbed needs it
+
+        try:
+            await in_daemon_thread(lambda: psycopg.connect(dsn, connect_timeout=_CONNECT_SECONDS).close())
+        except psycopg.Error as error:
+            return str(error).strip().partition("\n")[0]
+        return None
+
+    async def lost_part(self) -> str | None:
+        """LocalStack or Postgres, if nobody listens there any more; it may well be slow."""
+        emulator = URL(self._emulator.url)
+        parts = {"LocalStack": (emulator.host, emulator.port)}
+        if self.postgres:
+            parts["Postgres"] = self.postgres.upstream
+        for name, address in parts.items():
+            try:
+                async with asyncio.timeout(_CONNECT_SECONDS):
+                    _, writer = await asyncio.open_connection(*address)
+                writer.close()
+            except TimeoutError:
+                continue
+            except OSError:
+                return name
+        return None
+
     async def start(self) -> None:
         """Start the fork server and the plane's own loops."""
         await self.compute.start()
-        for name, turn in (("sampler", self._sample), ("keeper of the mappings", self._keep_mappings)):
+        loops = (
+            ("sampler", self._sample),
+            ("keeper of the mappings", self._keep_mappings),
+            ("keeper of the lease", self._keep_lease),
+        )
+        for name, turn in loops:
             task = asyncio.create_task(self._forever(name, turn), name=name)
             task.add_done_callback(self._loop_ended)
             self._tasks.add(task)
@@ -115,17 +178,20 @@ class Plane:
         self.postgres = PostgresProxy(
             (host, port), self.gateway.faults.decide, self.journal.record, self.clock, admin=admin
         )
-        return await self.postgres.start()
+        return await self.postgres.start(*self._settings.postgres_listen)
 
     async def begin(self, order: Mapping[str, Any]) -> None:
         """Put one architecture under test.
 
         Args:
-            order: ``architecture``, ``seed``, ``faults`` (JSON), ``journal`` (path), ``zero`` (`time.monotonic` of
-                second 0 of the traffic; one clock for all processes of a machine).
+            order: ``architecture``, ``seed``, ``faults`` (JSON), ``zero`` (second 0 of the traffic, by the clock of
+                this process), ``journal`` (path; None writes one that `own_journal` names).
         """
         schedule = Schedule(faults_from_json(order["faults"]), order["seed"], self.gateway.faults.journal_fault)
-        self.journal.open(Path(order["journal"]), order["architecture"])
+        if order.get("journal") is None:
+            self.journal.close()
+            self.own_journal.unlink(missing_ok=True)
+        self.journal.open(Path(order.get("journal") or self.own_journal), order["architecture"])
         self._zero = order["zero"]
         self._schedule = schedule
         self.gateway.arm(schedule)
@@ -243,6 +309,10 @@ class Plane:
         except AwsCallError:
             return self._depths[arn]
         return sum(int(answer["Attributes"][name]) for name in _DEPTH_ATTRIBUTES)
+
+    async def _keep_lease(self) -> None:
+        await asyncio.sleep(_SAMPLE_SECONDS)
+        await self.lease.expire()
 
     async def _keep_mappings(self) -> None:
         """Keep the pollers in step with the mappings that the emulator lists, whenever it says that they changed."""

@@ -70,7 +70,11 @@ class FakePlane:
         self.statuses: list[dict[str, Any]] = [QUIET]
         self.end: dict[str, Any] = END
         self.looks = 0
+        self.clock_ahead = 0.0
         self.begun: list[dict[str, Any]] = []
+
+    async def clock_offset(self) -> float:
+        return self.clock_ahead
 
     async def call(self, route: str, **order: Any) -> dict[str, Any]:
         if route == "begin":
