@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import pytest
 
+from testbed.engine_option import ENGINES, VARIABLE, default_engine
+
 if TYPE_CHECKING:
     from testbed.ledger.verdict import RunVerdict
 
@@ -47,6 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("testbed")
     group.addoption("--testbed-seed", type=int, default=_SEED, help=f"seed of scenario runs (default {_SEED})")
     group.addoption("--testbed-out", type=Path, default=None, help="keep run folders here instead of in tmp_path")
+    group.addoption("--testbed-engine", choices=ENGINES, default=None, help=f"default: {VARIABLE}, else auto")
 
 
 @pytest.fixture
@@ -64,6 +67,7 @@ def run_scenario(request: pytest.FixtureRequest, tmp_path: Path) -> RunScenario:
             scenario=str(scenario),
             seed=request.config.getoption("--testbed-seed") if seed is None else seed,
             architectures=tuple(architectures),
+            engine=request.config.getoption("--testbed-engine") or default_engine(),
             scale=scale,
         )
         chosen = prepared(load_scenario(options.scenario), options)

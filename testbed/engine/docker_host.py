@@ -155,10 +155,7 @@ class PullProgress:
 
 def may_be_there() -> bool:
     """Whether it is worth the time to ask: an engine is named somewhere, or its usual socket is there."""
-    home = Path.home()
-    configured = Path(os.environ.get("DOCKER_CONFIG") or home / ".docker") / "config.json"
-    named = bool(os.environ.get("DOCKER_HOST") or os.environ.get("DOCKER_CONTEXT"))
-    return named or _SOCKET.exists() or (home / ".testcontainers.properties").exists() or _names_context(configured)
+    return _address() != f"unix://{_SOCKET}" or _SOCKET.exists()
 
 
 async def reach() -> DockerHost:
@@ -168,9 +165,7 @@ async def reach() -> DockerHost:
         NoDockerError: None answers.
         HarnessError: It runs on another machine.
     """
-    if not may_be_there():
-        raise NoDockerError(f"no Docker engine answers: there is no {_SOCKET}", _HINT)
-    await in_daemon_thread(_import_sdk)  # not within the limit: it takes long where the machine is busy
+    await in_daemon_thread(_prepare)  # not within the limit: the import takes long where the machine is busy
     try:
         async with asyncio.timeout(_ANSWER_SECONDS):
             return await in_daemon_thread(_connected)
@@ -190,7 +185,30 @@ def explain(error: BaseException) -> str:
     return " ".join(str(reason or error).split())
 
 
-def _import_sdk() -> None:
+def _address() -> str:
+    """Where the engine is; empty where a Docker context or Testcontainers' properties say it, which the SDK reads."""
+    home = Path.home()
+    configured = Path(os.environ.get("DOCKER_CONFIG") or home / ".docker") / "config.json"
+    if host := os.environ.get("DOCKER_HOST"):
+        return host
+    if (home / ".testcontainers.properties").exists() or os.environ.get("DOCKER_CONTEXT"):
+        return ""
+    with contextlib.suppress(OSError):
+        if '"currentContext"' in configured.read_text(errors="replace"):
+            return ""
+    return f"unix://{_SOCKET}"
+
+
+def _prepare() -> None:
+    """Import the SDK, unless nobody listens at its socket."""
+    address = _address()
+    if address.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(_ANSWER_SECONDS)
+            try:
+                probe.connect(address.removeprefix("unix://"))
+            except OSError as error:
+                raise _no_docker(error) from error
     import testcontainers.core.docker_client  # noqa: F401, PLC0415 - see the module's docstring
 
 
@@ -203,16 +221,12 @@ def _connected() -> DockerHost:
         host = DockerHost(client)
         client.client.api.timeout = _CALL_SECONDS
     except (DockerException, OSError, ValueError) as error:
-        where = os.environ.get("DOCKER_HOST") or _SOCKET
-        raise NoDockerError(f"no Docker engine answers at {where}: {explain(error)}", _HINT) from error
+        raise _no_docker(error) from error
     return host
 
 
-def _names_context(configuration: Path) -> bool:
-    try:
-        return '"currentContext"' in configuration.read_text(errors="replace")
-    except OSError:
-        return False
+def _no_docker(error: Exception) -> NoDockerError:
+    return NoDockerError(f"no Docker engine answers at {_address() or 'its address'}: {explain(error)}", _HINT)
 
 
 def _ways(client: "DockerClient") -> Ways:

@@ -70,11 +70,41 @@ def test_search_says_that_it_is_not_there_yet(run: Any) -> None:
     assert ended["err"].startswith("testbed: search is not part of this version\n  hint: ")
 
 
-def test_the_container_engine_is_not_there_yet(run: Any) -> None:
-    """An option of the contract that this version refuses by name."""
+def test_a_container_engine_without_docker_is_no_run(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for by name it is not replaced by the other one; nothing is started, and no run folder is left."""
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
     ended = run("run", "flash-sale", "--engine", "container")
+    assert ended["code"] == 70
+    assert "testbed: no Docker engine answers at unix:///nowhere/docker.sock: No such file" in ended["err"]
+    assert "--engine process" in ended["err"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "option", "engine"),
+    [(None, [], "auto"), ("process", [], "process"), ("process", ["--engine", "auto"], "auto")],
+)
+def test_the_engine_is_that_of_the_option_then_of_the_variable(
+    run: Any, monkeypatch: pytest.MonkeyPatch, variable: str | None, option: list[str], engine: str
+) -> None:
+    """TESTBED_ENGINE is the default of --engine."""
+    monkeypatch.delenv("TESTBED_ENGINE", raising=False)
+    if variable:
+        monkeypatch.setenv("TESTBED_ENGINE", variable)
+    asked: list[Any] = []
+    monkeypatch.setattr(cli, "_execute", lambda _, given: asked.append(given.engine) or 0)
+    assert run("run", "flash-sale", *option)["code"] == 0
+    assert asked == [engine]
+
+
+@pytest.mark.parametrize("command", [["run", "flash-sale"], ["up"]])
+def test_a_variable_that_names_no_engine_is_refused(
+    run: Any, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    """A typo in it must not choose another engine in silence."""
+    monkeypatch.setenv("TESTBED_ENGINE", "docker")
+    ended = run(*command)
     assert ended["code"] == 64
-    assert "the container engine is not part of this version" in ended["err"]
+    assert ended["err"].startswith("testbed: TESTBED_ENGINE=docker names no engine\n  hint: there are auto, ")
 
 
 @pytest.mark.parametrize(
