@@ -222,6 +222,10 @@ class Compute:
         self._functions.invalidate(name)
         self._pool.retire(name)
 
+    def forget(self) -> None:
+        """Read every function anew before its next invoke; environments whose revision is the same stay warm."""
+        self._functions.clear()
+
     def check_supported(self, configuration: Mapping[str, Any]) -> None:
         """Say at once that a function cannot run here; raises UsageError, see `testbed.compute.functions`."""
         check_supported(configuration)

@@ -45,11 +45,12 @@ class AwsClient:
         resource = next((resource_name(params[name]) for name in _RESOURCES if name in params), "")
         try:
             reply = await self._send(Target(service, operation, resource), request, caller)
+            await reply.whole()
         except EmulatorUnreachableError as error:
             raise AwsCallError("ServiceUnavailable", 0, str(error)) from error
         if reply.cause == UNREACHABLE:
             raise AwsCallError(reply.error or "ServiceUnavailable", 0, reply.body.decode("utf-8", "replace"))
-        return _parsed(model, await _whole(reply))
+        return _parsed(model, reply)
 
     def _request(self, model: OperationModel, params: dict[str, Any]) -> Inbound:
         signing_name = model.service_model.signing_name
@@ -72,12 +73,6 @@ class AwsClient:
 def _protocol(model: OperationModel) -> str:
     protocol: str = model.service_model.metadata["protocol"]
     return protocol
-
-
-async def _whole(reply: Reply) -> Reply:
-    if reply.stream is not None:
-        reply.body = b"".join([piece async for piece in reply.stream])
-    return reply
 
 
 def _parsed(model: OperationModel, reply: Reply) -> dict[str, Any]:

@@ -16,10 +16,16 @@ from testbed.gateway.plane import Plane
 from testbed.gateway.wire import json_reply
 
 PREFIX: Final = "/_testbed/"
+NO_TOKEN: Final = {"message": "the token of the run is missing or wrong"}
 _PIECE_BYTES: Final = 1 << 18
 
 _log: Final = logging.getLogger(__name__)
 _Answer = dict[str, Any]
+
+
+def has_token(request_headers: Mapping[str, str], token: bytes) -> bool:
+    """Whether a request tells the secret of the run; how long that takes says nothing about it."""
+    return hmac.compare_digest(request_headers.get(TOKEN_HEADER, "").encode(errors="replace"), token)
 
 
 class Control:
@@ -35,6 +41,8 @@ class Control:
         self._token = token.encode()
         self._routes: Mapping[str, Callable[[_Answer], Awaitable[_Answer]]] = {
             "connect": self._connect,
+            "cut": self._cut,
+            "mend": self._mend,
             "changed": self._changed,
             "begin": self._begin,
             "end": self._end,
@@ -53,8 +61,8 @@ class Control:
         name = request.path.removeprefix(PREFIX)
         if name == "health":
             return json_reply(200, {"status": "ok"})
-        if not hmac.compare_digest(request.headers.get(TOKEN_HEADER, "").encode(errors="replace"), self._token):
-            return json_reply(403, {"message": "the token of the run is missing or wrong"})
+        if not has_token(request.headers, self._token):
+            return json_reply(403, NO_TOKEN)
         if name == "journal":
             return self._journal()
         if name not in self._routes:
@@ -77,6 +85,14 @@ class Control:
 
     async def _connect(self, order: _Answer) -> _Answer:
         return {"port": await self._plane.connect(order["emulator_url"], order["host"], order["port"], order["admin"])}
+
+    async def _cut(self, order: _Answer) -> _Answer:
+        self._plane.cut(order.get("part"))
+        return {}
+
+    async def _mend(self, order: _Answer) -> _Answer:
+        await self._plane.mend(order.get("part"))
+        return {}
 
     async def _changed(self, order: _Answer) -> _Answer:
         await self._plane.changed(order["service"], order["operation"], order.get("resource") or "")

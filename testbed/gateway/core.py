@@ -65,6 +65,7 @@ class Gateway:
         aws: Reads what is deployed, past faults and journal.
 
     Attributes:
+        emulator: See above.
         faults: What acts on calls before they are executed.
         rest_apis: The REST APIs that are deployed.
         streamed_in: How many records each Kinesis stream has taken.
@@ -73,7 +74,7 @@ class Gateway:
     def __init__(
         self, emulator: Emulator, functions: Functions, journal: Journal, clock: Callable[[], float], aws: AwsCaller
     ) -> None:
-        self._emulator = emulator
+        self.emulator = emulator
         self._functions = functions
         self._journal = journal
         self.faults = Faults(journal, clock)
@@ -191,7 +192,7 @@ class Gateway:
 
     async def _forward(self, request: Inbound, target: Target | None = None) -> Reply:
         try:
-            reply = await self._emulator.forward(request)
+            reply = await self.emulator.forward(request)
         except EmulatorUnreachableError as error:
             unreachable = AwsError("ServiceUnavailable", 503, f"LocalStack does not answer: {error}")
             if target is not None:

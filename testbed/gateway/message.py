@@ -1,9 +1,13 @@
 """What comes in and what goes out, whatever carried it: HTTP, or a call from inside the plane."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from multidict import CIMultiDict
+
+
+def _never() -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +20,7 @@ class Inbound:
         headers: Request headers.
         body: The whole body; empty while it is still to be streamed.
         stream: The rest of a body that is too large, or not needed, to be read first; None when ``body`` is whole.
+        abandoned: Whether the client has gone away by now.
     """
 
     method: str
@@ -23,6 +28,7 @@ class Inbound:
     headers: CIMultiDict[str]
     body: bytes = b""
     stream: AsyncIterator[bytes] | None = None
+    abandoned: Callable[[], bool] = _never
 
     @property
     def path(self) -> str:

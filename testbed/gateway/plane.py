@@ -17,7 +17,7 @@ from testbed.chaos.schedule import Schedule, faults_from_json
 from testbed.compute.aws import AwsCallError
 from testbed.compute.invoke import Compute
 from testbed.compute.pollers.fleet import PollerFleet
-from testbed.errors import EngineDiedError
+from testbed.errors import EngineDiedError, UsageError
 from testbed.gateway.caller import AwsClient
 from testbed.gateway.core import Gateway
 from testbed.gateway.emulator import Emulator
@@ -34,6 +34,7 @@ CALLER: Final = "testbed"
 _SAMPLE_SECONDS: Final = 0.25
 _SETTLING_SECONDS: Final = 0.1
 _RETRY_SECONDS: Final = 1.0
+_ANSWER_SECONDS: Final = 5.0  # then the emulator is asked again: it may have come back without the question
 _CONNECT_SECONDS: Final = 5
 _TRANSIENT: Final = frozenset({"Creating", "Enabling", "Disabling", "Updating", "Deleting"})
 _log: Final = logging.getLogger(__name__)
@@ -151,6 +152,7 @@ class Plane:
         await self.compute.start()
         loops = (
             ("sampler", self._sample),
+            ("gauge of the queues", self._gauge),
             ("keeper of the mappings", self._keep_mappings),
             ("keeper of the lease", self._keep_lease),
         )
@@ -173,12 +175,62 @@ class Plane:
         self.journal.close()
 
     async def connect(self, emulator_url: str, host: str, port: int, admin: str) -> int:
-        """Use this emulator, and put the proxy in front of this Postgres; returns the proxy's port."""
-        self._emulator.url = emulator_url
-        self.postgres = PostgresProxy(
-            (host, port), self.gateway.faults.decide, self.journal.record, self.clock, admin=admin
-        )
-        return await self.postgres.start(*self._settings.postgres_listen)
+        """Use this emulator, and put the proxy in front of this Postgres; returns the proxy's port.
+
+        Called again, it moves both to where they are now, and reads anew what is deployed: an emulator that was started
+        again has nothing. The proxy stays where it is.
+        """
+        self._emulator.move(emulator_url)
+        if self.postgres is None:
+            proxy = PostgresProxy(
+                (host, port), self.gateway.faults.decide, self.journal.record, self.clock, admin=admin
+            )
+            await proxy.start(*self._settings.postgres_listen)
+            self.postgres = proxy
+        else:
+            self.postgres.move((host, port), admin)
+            await self._read_anew()
+        return self.postgres.port
+
+    def cut(self, part: str | None) -> None:
+        """Let nothing through to ``part`` or from it, until `mend`; does nothing where it is so already.
+
+        Raises:
+            UsageError: There is no such part.
+        """
+        network = self._network(part)
+        if not network.is_cut:
+            self.journal.record("engine", event="cut", part=part)
+            network.cut()
+
+    async def mend(self, part: str | None) -> None:
+        """Let everything through again; does nothing where it does.
+
+        What is deployed is read anew: the emulator could not tell of changes.
+
+        Raises:
+            UsageError: There is no such part.
+        """
+        network = self._network(part)
+        if network.is_cut:
+            self.journal.record("engine", event="mend", part=part)
+            network.mend()
+            if network is self._emulator:
+                await self._read_anew()
+
+    def _network(self, part: str | None) -> Emulator | PostgresProxy:
+        """What stands before ``part``."""
+        if part == "localstack":
+            return self._emulator
+        if part == "postgres" and self.postgres:
+            return self.postgres
+        raise UsageError(f"there is no part {part!r}", "the parts are 'localstack' and 'postgres', once connected")
+
+    async def _read_anew(self) -> None:
+        """Believe nothing that was read from the emulator."""
+        self.compute.forget()
+        await self.gateway.rest_apis.changed("", "")
+        self._refresh.set()
 
     async def begin(self, order: Mapping[str, Any]) -> None:
         """Put one architecture under test.
@@ -274,7 +326,6 @@ class Plane:
         """Look at everything, four times a second, for the picture and the live line."""
         await asyncio.sleep(_SAMPLE_SECONDS)
         try:
-            await self._measure_depths()
             status = self.status()
             self._peak_depth = max(self._peak_depth, status["queue_depth"])
             self.journal.record(
@@ -286,6 +337,11 @@ class Plane:
             )
         finally:
             self.journal.flush()
+
+    async def _gauge(self) -> None:
+        """Ask how full the queues are, as often; while the emulator does not answer, samples are taken all the same."""
+        await asyncio.sleep(_SAMPLE_SECONDS)
+        await self._measure_depths()
 
     async def _measure_depths(self) -> None:
         depths: Counter[str] = Counter()
@@ -305,8 +361,9 @@ class Plane:
             "AttributeNames": list(_DEPTH_ATTRIBUTES),
         }
         try:
-            answer = await self._quiet.call("sqs", "GetQueueAttributes", params, caller=CALLER)
-        except AwsCallError:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                answer = await self._quiet.call("sqs", "GetQueueAttributes", params, caller=CALLER)
+        except (AwsCallError, TimeoutError):
             return self._depths[arn]
         return sum(int(answer["Attributes"][name]) for name in _DEPTH_ATTRIBUTES)
 
@@ -331,11 +388,16 @@ class Plane:
         mappings: list[dict[str, Any]] = []
         params: dict[str, Any] = {}
         while True:
-            answer = await self._quiet.call("lambda", "ListEventSourceMappings", params, caller=CALLER)
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                answer = await self._quiet.call("lambda", "ListEventSourceMappings", params, caller=CALLER)
             mappings += answer.get("EventSourceMappings", ())
             if not answer.get("NextMarker"):
                 break
             params["Marker"] = answer["NextMarker"]
+        sources = {mapping.get("EventSourceArn") for mapping in mappings}
+        for status in self.fleet.status():
+            if status.source not in sources:  # nobody reads what it took: its backlog is none
+                self.gateway.streamed_in.pop(status.source.rpartition("/")[2], None)
         await self.fleet.reconcile(mappings)
         return any(mapping["State"] in _TRANSIENT for mapping in mappings)
 

@@ -21,11 +21,11 @@ async def serve(
     Args:
         settings: Of the plane.
         token: Secret of the run.
-        listening: Where the gateway takes requests.
+        listening: Where the gateway takes requests; from the second one on, those of parts of the engine only.
         connect: Attaches the parts of the engine before the first request is taken; None where a control route will.
     """
     plane = Plane(settings)
-    server = GatewayServer(plane.gateway, Control(plane, token))
+    server = GatewayServer(plane.gateway, Control(plane, token), token)
     working = asyncio.create_task(_work(plane, server, listening, connect))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, working.cancel)
     try:

@@ -1,9 +1,11 @@
-"""The gateway on HTTP: one loopback port for every client."""
+"""The gateway on HTTP: one loopback port for every client, and ports for those of the engine that cannot reach it."""
 
+import ipaddress
 import logging
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from functools import lru_cache
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
@@ -11,9 +13,10 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from testbed.gateway.classify import signed_services
-from testbed.gateway.control import PREFIX
+from testbed.gateway.control import NO_TOKEN, PREFIX, has_token
 from testbed.gateway.core import Gateway
 from testbed.gateway.message import Inbound, Reply
+from testbed.gateway.origin import CALLER_HEADER
 from testbed.gateway.rest_routes import address_of
 from testbed.gateway.wire import json_reply
 
@@ -22,6 +25,7 @@ _HEAD_BYTES: Final = 2 << 20  # Lambda alone takes 1 MB of request line and head
 _HEADERS: Final = 1000
 _KEEPALIVE_SECONDS: Final = 3600.0  # longer than any client keeps a connection: none is closed just as it is used again
 _GRACE_SECONDS: Final = 0.5  # for requests that go on at the end; one of them waits for news that may never come
+_OWN_DOMAINS: Final = (".localhost", ".internal", ".localhost.localstack.cloud", ".amazonaws.com")
 _CONNECTION_HEADERS: Final = ("Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive")
 _log: Final = logging.getLogger(__name__)
 
@@ -35,42 +39,71 @@ class Routes(Protocol):
 
 
 class GatewayServer:
-    """Serves a gateway on an open, listening socket.
+    """Serves a gateway on open, listening sockets.
 
-    A request that has begun is carried out even when its client goes away, as on AWS.
+    A request that has begun is carried out even when its client goes away, as on AWS. Only one that waits for the end
+    of a cut has not begun.
 
     Args:
         gateway: Answers AWS requests and REST APIs.
         control: Answers the testbed's own routes.
+        token: Secret of the run.
     """
 
-    def __init__(self, gateway: Gateway, control: Routes) -> None:
+    def __init__(self, gateway: Gateway, control: Routes, token: str) -> None:
         self._gateway = gateway
         self._control = control
-        server = web.Server(
-            self._handle,
-            access_log=None,
-            keepalive_timeout=_KEEPALIVE_SECONDS,
-            max_line_size=_HEAD_BYTES,
-            max_field_size=_HEAD_BYTES,
-            max_headers=_HEADERS,
-            auto_decompress=False,  # what is forwarded is forwarded as it came
-        )
-        self._runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_GRACE_SECONDS)
+        self._token = token.encode()
+        self._runner = _runner(self._handle_client)
+        self._callers_runner = _runner(self._handle_caller)
 
-    async def start(self, *listening: socket.socket) -> None:
-        """Accept connections on each of these."""
-        await self._runner.setup()
-        for each in listening:
-            await web.SockSite(self._runner, each, backlog=4096).start()
+    async def start(self, listening: socket.socket, *callers: socket.socket) -> None:
+        """Accept connections.
+
+        Args:
+            listening: For everybody on this machine.
+            callers: For parts of the engine in containers. Others may reach these, so nothing is answered there without
+                the token.
+        """
+        for runner, sockets in ((self._runner, (listening,)), (self._callers_runner, callers)):
+            await runner.setup()
+            for each in sockets:
+                await web.SockSite(runner, each, backlog=4096).start()
 
     async def stop(self) -> None:
-        """Close the port and every connection."""
+        """Close the ports and every connection."""
         await self._runner.cleanup()
+        await self._callers_runner.cleanup()
+
+    async def _handle_client(self, request: web.BaseRequest) -> web.StreamResponse:
+        if refusal := _refusal(request):
+            return _whole_response(request, json_reply(403, {"message": refusal}))
+        if request.headers.get(CALLER_HEADER) == "emulator" and has_token(request.headers, self._token):
+            return await self._handle_emulator(request)
+        return await self._handle(request)
+
+    async def _handle_caller(self, request: web.BaseRequest) -> web.StreamResponse:
+        if not has_token(request.headers, self._token):
+            return _whole_response(request, json_reply(403, NO_TOKEN))
+        return await self._handle_emulator(request)
+
+    async def _handle_emulator(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer the emulator, whose network may be cut: its connections do not survive that.
+
+        What comes during a cut is not acted on, and what was done when the cut began is not answered.
+        """
+        emulator = self._gateway.emulator
+        cuts = emulator.cuts
+        if not emulator.is_cut:
+            response = await self._handle(request)
+            if emulator.cuts == cuts:
+                return response
+        await emulator.reachable.wait()
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        if _is_cross_origin(request):
-            return _whole_response(request, json_reply(403, {"message": "cross-origin requests are refused"}))
         if request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
@@ -93,13 +126,55 @@ class GatewayServer:
         return await self._gateway.handle(inbound, client)
 
 
-def _is_cross_origin(request: web.BaseRequest) -> bool:
-    """Whether a browser sends this for a page of somebody else: no page may reach into a developer's testbed."""
-    origin = request.headers.get("Origin")
-    return origin is not None and urlsplit(origin).netloc != request.headers.get("Host")
+def _runner(handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> web.ServerRunner:
+    server = web.Server(
+        handle,
+        access_log=None,
+        keepalive_timeout=_KEEPALIVE_SECONDS,
+        max_line_size=_HEAD_BYTES,
+        max_field_size=_HEAD_BYTES,
+        max_headers=_HEADERS,
+        auto_decompress=False,  # what is forwarded is forwarded as it came
+    )
+    return web.ServerRunner(server, handle_signals=False, shutdown_timeout=_GRACE_SECONDS)
+
+
+def _refusal(request: web.BaseRequest) -> str | None:
+    """Why ``request`` may be a browser's for a page of somebody else, which must not reach into a testbed."""
+    host, origin = request.headers.get("Host", ""), request.headers.get("Origin")
+    if origin is not None and urlsplit(origin).netloc != host:
+        return "cross-origin requests are refused"
+    if request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
+        return "cross-site requests are refused"
+    if not _is_own(host):
+        return f"requests to the host {host} are refused: use an IP address, localhost or a name without a dot"
+    return None
+
+
+@lru_cache(maxsize=1024)
+def _is_own(host: str) -> bool:
+    """Whether no page of somebody else can have this host: for such a page, this machine is a host of its own.
+
+    Its owner can let the page's name lead here (DNS rebinding), but no address, no name without a dot, and no name in
+    a domain that is not his.
+    """
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    if "." not in name or f".{name}".endswith(_OWN_DOMAINS):
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 async def _inbound(request: web.BaseRequest) -> Inbound:
+    def abandoned() -> bool:
+        return request.transport is None
+
     headers = CIMultiDict(request.headers)
     target = request.raw_path
     if not target.startswith("/"):
@@ -108,9 +183,10 @@ async def _inbound(request: web.BaseRequest) -> Inbound:
     if (chunked or (request.content_length or 0) > _READ_FIRST_BYTES) and _is_streamed(
         unread := Inbound(request.method, target, headers)
     ):
-        return Inbound(unread.method, target, headers, stream=_pieces(request))
+        return Inbound(unread.method, target, headers, stream=_pieces(request), abandoned=abandoned)
     headers.popall("Transfer-Encoding", None)
-    return Inbound(request.method, target, headers, await request.content.read() if request.can_read_body else b"")
+    body = await request.content.read() if request.can_read_body else b""
+    return Inbound(request.method, target, headers, body, abandoned=abandoned)
 
 
 def _is_streamed(request: Inbound) -> bool:

@@ -25,6 +25,7 @@ from testbed.gateway.server import GatewayServer
 from testbed.gateway.wire import json_reply
 
 Respond = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+TOKEN = "s3cret"  # noqa: S105 - of a test
 ORDER_TRACE = "Root=1-000003e8-0000000000000000000000aa"  # planned one second after the start of the traffic
 
 
@@ -133,7 +134,7 @@ class World:
     def __post_init__(self) -> None:
         quiet = AwsClient(self._past_the_gateway, self.host)
         self.gateway = Gateway(self.way_to_emulator, self.functions, self.journal, lambda: self.now, quiet)  # type: ignore[arg-type]  # a list is journal enough
-        self.server = GatewayServer(self.gateway, FakeControl())
+        self.server = GatewayServer(self.gateway, FakeControl(), TOKEN)
 
     def arm(self, *faults: Fault, seed: int = 1) -> None:
         """Let ``faults`` act."""
