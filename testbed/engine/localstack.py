@@ -59,7 +59,7 @@ class LocalStackServer:
     plane: Plane
     log: Path
     stop_signal: ClassVar = signal.SIGTERM
-    _port: int | None = None
+    _port: int = 0
 
     async def start(self) -> tuple[str, Child]:
         """Start it and wait until it answers, with the plugin working and the usual services loaded; URL and process.
@@ -70,7 +70,7 @@ class LocalStackServer:
             HarnessError: When it ends, does not answer in time, or did not load the plugin.
         """
         for _ in range(_ATTEMPTS):
-            port, self._port = self._port or free_port(), None
+            port, self._port = free_port(self._port), 0
             child = self.space.spawn(
                 [self.installation.interpreter, "-P", "-m", "localstack.runtime.main"],
                 name=_NAME,

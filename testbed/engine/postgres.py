@@ -171,7 +171,7 @@ class PostgresServer:
     log: Path
     stop_signal: ClassVar = signal.SIGINT
     _cluster: "_Cluster | None" = None
-    _port: int | None = None
+    _port: int = 0
 
     async def start(self) -> tuple[Postgres, Child]:
         """Start it, and wait until it takes connections; what was killed recovers first.
@@ -196,7 +196,7 @@ class PostgresServer:
         # After a kill the process id in it may be somebody else's by now, and Postgres would not start.
         await asyncio.to_thread(guard.forget_killed_postgres, cluster.folder / "postmaster.pid")
         for _ in range(_ATTEMPTS):
-            port, self._port = self._port or free_port(), None
+            port, self._port = free_port(self._port), 0
             child = _spawn(self.space, cluster, self.log, port=port, max_connections=self.max_connections)
             async with child.stopped_on_error():
                 if await _accepts(child, port):
