@@ -201,7 +201,9 @@ def _replay(arguments: argparse.Namespace) -> int:
     from testbed.run_folder import read_options  # noqa: PLC0415 - heavy, see _execute
 
     options = read_options(arguments.run_dir)
-    return _execute(arguments, replace(options, endpoint=arguments.endpoint or options.endpoint))
+    if arguments.endpoint:
+        options = replace(options, endpoint=arguments.endpoint, engine="auto")
+    return _execute(arguments, options)
 
 
 def _execute(arguments: argparse.Namespace, options: "RunOptions") -> int:

@@ -133,7 +133,8 @@ def _listening(address: tuple[str, int]) -> socket.socket:
     try:
         return socket.create_server(address, backlog=4096)
     except OSError as error:
-        raise UsageError(f"{address[0]}:{address[1]} cannot be used: {error.strerror}", "see TESTBED_LISTEN") from error
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise UsageError(f"{address[0]}:{address[1]} cannot be used: {why}", "see TESTBED_LISTEN") from error
 
 
 async def _stand(settings: Settings) -> None:
