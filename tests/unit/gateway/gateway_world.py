@@ -121,10 +121,12 @@ class World:
 
     Attributes:
         host: Host and port of the gateway.
+        callers: The same for containers.
         now: The clock: seconds since the start of the traffic.
     """
 
     host: str
+    callers: str
     emulator: FakeEmulator
     way_to_emulator: Emulator
     now: float = 5.0
@@ -187,9 +189,10 @@ async def running_world() -> AsyncIterator[World]:
     await web.SockSite(runner, emulator_socket).start()
     way = Emulator()
     way.url = f"http://127.0.0.1:{emulator_socket.getsockname()[1]}"
-    listening = socket.create_server(("127.0.0.1", 0))
-    world = World(f"127.0.0.1:{listening.getsockname()[1]}", emulator, way)
-    await world.server.start(listening)
+    listening, callers = (socket.create_server(("127.0.0.1", 0)) for _ in range(2))
+    host, callers_host = (f"127.0.0.1:{each.getsockname()[1]}" for each in (listening, callers))
+    world = World(host, callers_host, emulator, way)
+    await world.server.start(listening, callers)
     try:
         yield world
     finally:
