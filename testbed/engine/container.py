@@ -181,6 +181,7 @@ class ContainerEngine:
         await ask_docker("remove containers", lambda: self._host.remove(self._space.labels))
         for part in self._parts:
             part.container.close()
+        self._host.close()
 
     async def _attach(self) -> None:
         await self._order.front.attach(self.localstack_url, self.postgres)

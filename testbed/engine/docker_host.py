@@ -64,11 +64,11 @@ class DockerHost:
 
     def has(self, image: str) -> bool:
         """Whether the image is here."""
-        from docker.errors import ImageNotFound  # noqa: PLC0415 - see the module's docstring
+        from docker.errors import NotFound  # noqa: PLC0415 - see the module's docstring
 
         try:
             self._client.client.images.get(image)
-        except ImageNotFound:
+        except NotFound:
             return False
         return True
 

@@ -295,6 +295,7 @@ class RunSpace:
         for child in self._children:
             child.stopping = True
         if self._remove_containers:
+            await asyncio.gather(*(child.kill() for child in self._children))  # who would complain in its log
             with contextlib.suppress(HarnessError):  # the guard finds the file and does it
                 await self._remove_containers()
                 (self.folder / guard.CONTAINERS).unlink()
