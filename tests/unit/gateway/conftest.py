@@ -1,18 +1,9 @@
-"""A real Postgres, once for all tests that ask for it, and a gateway with everything around it for each."""
+"""A gateway with everything around it for each test that asks for it."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
-import pytest
 import pytest_asyncio
 from gateway_world import World, running_world
-from postgres_server import Server, postgres
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[Server]:
-    """Postgres with 8 connections, 5 of them for ordinary users."""
-    with postgres(max_connections=8) as server:
-        yield server
 
 
 @pytest_asyncio.fixture

@@ -145,6 +145,10 @@ class Process:
         return self.process.returncode, said
 
 
+def files_in(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
 def free_ports(count: int) -> list[int]:
     probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [probe.getsockname()[1] for probe in probes]
@@ -173,12 +177,12 @@ async def test_it_serves_until_sigterm_and_leaves_nothing(
         url = f"http://127.0.0.1:{port}/_testbed/health"
         assert await asyncio.to_thread(answers, url)
         socket.create_connection(("127.0.0.1", postgres_port)).close()
-        assert os.listdir(tmp_path)
+        assert files_in(tmp_path)
         running.process.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(running.ended) == (0, "")
     finally:
         running.process.kill()
-    assert os.listdir(tmp_path) == []
+    assert files_in(tmp_path) == []
 
 
 def answers(url: str) -> bool:
