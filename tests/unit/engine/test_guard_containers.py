@@ -99,9 +99,12 @@ def test_the_guard_of_a_killed_command_removes_its_containers(docker: FakeDocker
         time.sleep(0.05)
 
 
-async def test_an_orderly_end_removes_them_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_orderly_end_removes_them_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, docker: FakeDocker
+) -> None:
     """Before the guard would have to import the SDK for it."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("DOCKER_HOST", docker.host)
     removed: list[bool] = []
 
     async def remove() -> None:
@@ -110,6 +113,7 @@ async def test_an_orderly_end_removes_them_itself(tmp_path: Path, monkeypatch: p
     async with RunSpace() as space:
         space.expect_containers(remove)
     assert removed == [True]
+    assert docker.asked == []
     assert not space.folder.exists()
 
 
