@@ -7,16 +7,26 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
+from docker.models.containers import Container
+from engines import ENGINE_VARIABLE, ENGINES, docker_ledger
+from engines import PARTS as CONTAINERS
 
 from testbed.engine import guard
 
 TINY = Path(__file__).parent / "scenarios" / "tiny.py"
 WRONG = TINY.with_name("wrong.py")
+PROCESSES = {
+    "LocalStack": "localstack.runtime.main",
+    "Postgres": "bin/postgres -D",
+    "the data plane": "testbed.gateway",
+    "the fork server of the Lambda plane": "compute/forkserver.py",
+}
+"""The parts of a run, and what tells the process of each; in the container engine the first two are containers."""
 _WAIT_SECONDS = 60.0
 
 
@@ -27,10 +37,15 @@ class Command:
         folder: Its working folder; its output goes there too.
         arguments: After ``testbed``.
         environment: Variables beside the test's own.
+
+    Attributes:
+        mode: The engine that it runs on.
     """
 
     def __init__(self, folder: Path, *arguments: str | Path, **environment: str) -> None:
         self.folder = folder
+        self.mode = environment.get(ENGINE_VARIABLE) or os.environ[ENGINE_VARIABLE]
+        self._token = ""
         self._out, self._err = folder / "stdout", folder / "stderr"
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
@@ -77,23 +92,38 @@ class Command:
         runs = self.folder / "runs"
         self.until(lambda: any(path.stat().st_size for path in runs.glob("*/history.jsonl")), "traffic")
 
-    def until_part(self, fragment: str) -> psutil.Process:
-        """Wait for the process of the run whose command line holds ``fragment``."""
-        found: list[psutil.Process] = []
-        self.until(lambda: found.extend(self._parts(fragment)) or found, f"a process {fragment!r}")
+    def until_part(self, part: str) -> psutil.Process | Container:
+        """Wait for the process or the container of a part of the run, by its name for people."""
+        found: list[psutil.Process | Container] = []
+        self.until(lambda: found.extend(self._parts(part)) or found, f"{part} to start")
         return found[0]
 
-    def _parts(self, fragment: str) -> Iterator[psutil.Process]:
+    def _parts(self, part: str) -> Iterator[psutil.Process | Container]:
+        if self.mode == "container" and part in CONTAINERS:
+            if container := docker_ledger().container(self.token(), part):
+                yield container
+            return
         for child in psutil.Process(self.process.pid).children(recursive=True):
             try:
-                if fragment in " ".join(child.cmdline()):
+                if PROCESSES[part] in " ".join(child.cmdline()):
                     yield child
             except psutil.Error:
                 continue  # it has just ended
 
     def token(self) -> str:
-        """The token that every process of the run carries."""
-        return self.until_part("testbed.gateway").environ()[guard.TOKEN_VARIABLE]
+        """The token that every process and container of the run carries."""
+        found: list[str] = []
+
+        def look() -> list[str]:
+            for process in self._parts("the data plane"):
+                with suppress(psutil.Error, KeyError):  # it has just ended, or is not yet what it will be
+                    found.append(process.environ()[guard.TOKEN_VARIABLE])
+            return found
+
+        if not self._token:
+            self.until(look, "the data plane to start")
+            self._token = found[0]
+        return self._token
 
     def wait(self) -> int:
         """Its exit code, once it has ended."""
@@ -129,10 +159,17 @@ def run_tiny(architecture: str, *more: str) -> list[str | Path]:
     return run_of(TINY, architecture, *more)
 
 
-def assert_nothing_is_left(token: str) -> None:
-    """No process of the run, and no temporary folder; the guard of a killed command is given the time to clean up."""
+def left_behind(token: str) -> list[str]:
+    """What there still is of a run: processes, its temporary folder, and whatever Docker has of it."""
     folder = Path(tempfile.gettempdir()) / f"serverless-testbed-{token}"
+    left = [str(process) for process in guard.processes(token)]
+    left += [str(folder)] if folder.exists() else []
+    return left + (docker_ledger().left(token) if "container" in ENGINES.tested else [])
+
+
+def assert_nothing_is_left(token: str) -> None:
+    """The guard of a killed command is given the time to clean up."""
     deadline = time.monotonic() + _WAIT_SECONDS
-    while (left := list(guard.processes(token))) or folder.exists():
-        assert time.monotonic() < deadline, f"left behind: {left}, {folder if folder.exists() else 'no folder'}"
+    while left := left_behind(token):
+        assert time.monotonic() < deadline, f"left behind: {left}"
         time.sleep(0.02)

@@ -1,59 +1,74 @@
-"""One running testbed for all integration tests that need no other one."""
+"""The engines that are tested here, and one running testbed of each for all tests that need no other one."""
 
-import asyncio
-import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
+from beds import RunOnLoop, kept_up, loop_in_background
+from engines import ENGINE_VARIABLE, ENGINES, MODES, docker_ledger
 from observing import JournalReader, RecordingFunction, deploy_recording_function
 
-from testbed.running import RunningTestbed, running_testbed
+from testbed.running import RunningTestbed
 
-_T = TypeVar("_T")
-RunOnLoop = Callable[[Coroutine[Any, Any, _T]], _T]
+_ran: Counter[str] = Counter()
+
+
+def pytest_collection_modifyitems() -> None:
+    """End the session where an engine that must be tested cannot be."""
+    ENGINES.check()
+
+
+def pytest_runtest_call(item: pytest.Item) -> None:
+    """Count the tests that got as far as to run on an engine."""
+    callspec = getattr(item, "callspec", None)
+    if callspec and "mode" in callspec.params:
+        _ran[callspec.params["mode"]] += 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which engines were tested, and which were not, and why."""
+    said = [
+        f"{mode} NOT tested: {ENGINES.missing[mode]}" if mode in ENGINES.missing else f"{mode}: {_ran[mode]} tests"
+        for mode in MODES
+    ]
+    terminalreporter.write_line(f"engines: {'; '.join(said)}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_engine() -> Iterator[None]:
+    """What starts without saying on which engine runs on the first that is tested."""
+    with pytest.MonkeyPatch.context() as patch:
+        for variable, image in ENGINES.images.items():
+            patch.setenv(variable, image)
+        patch.setenv(ENGINE_VARIABLE, ENGINES.tested[0])
+        if "container" in ENGINES.tested:
+            docker_ledger()
+        yield
+
+
+@pytest.fixture(scope="session", params=ENGINES.tested)
+def mode(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The engine under test; everything that starts runs on it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(ENGINE_VARIABLE, request.param)
+        yield request.param
 
 
 @pytest.fixture(scope="session")
 def run_on_loop() -> Iterator[RunOnLoop[Any]]:
     """Runs a coroutine on the event loop, in a background thread, that drives the session's testbed."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="testbed of the session", daemon=True)
-    thread.start()
-    yield lambda work: asyncio.run_coroutine_threadsafe(work, loop).result()
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+    with loop_in_background() as run:
+        yield run
 
 
 @pytest.fixture(scope="session")
-def bed(run_on_loop: RunOnLoop[Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningTestbed]:
+def bed(mode: str, run_on_loop: RunOnLoop[Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningTestbed]:
     """Engine and data plane, shared by the session; deploy under names of your own."""
-    started: asyncio.Queue[RunningTestbed] = asyncio.Queue()
-    enough = asyncio.Event()
-
-    async def keep_up() -> None:
-        async with running_testbed(max_connections=20, logs=tmp_path_factory.mktemp("logs")) as running:
-            started.put_nowait(running)
-            await enough.wait()
-
-    async def start() -> tuple["asyncio.Task[None]", RunningTestbed]:
-        keeping, first = asyncio.create_task(keep_up()), asyncio.create_task(started.get())
-        await asyncio.wait([keeping, first], return_when=asyncio.FIRST_COMPLETED)
-        if keeping.done():
-            first.cancel()
-            keeping.result()
-        return keeping, await first
-
-    async def stop(keeping: "asyncio.Task[None]") -> None:
-        enough.set()
-        await keeping
-
-    keeping, running = run_on_loop(start())
-    yield running
-    run_on_loop(stop(keeping))
+    with kept_up(run_on_loop, mode, tmp_path_factory.mktemp(f"logs-{mode}")) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -10,18 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import WRONG, Command, assert_nothing_is_left, command, ran, run_of, run_tiny
+from command import PROCESSES, WRONG, Command, assert_nothing_is_left, command, ran, run_of, run_tiny
+from engines import ENGINE_VARIABLE
 
 from testbed.errors import UsageError
 from testbed.records import Places, Queue, Source, Stream, Table
 from testbed.running import RunningTestbed
 
-PARTS = {
-    "LocalStack": "localstack.runtime.main",
-    "Postgres": "bin/postgres -D",
-    "the data plane": "testbed.gateway",
-    "the fork server of the Lambda plane": "compute/forkserver.py",
-}
+PROCESS = {ENGINE_VARIABLE: "process"}
+"""For what only the process engine does."""
 
 
 def assert_broken_off_is_recorded(broken: Command) -> None:
@@ -33,13 +30,14 @@ def assert_broken_off_is_recorded(broken: Command) -> None:
     assert f"Replay: testbed replay runs/{broken.run_folder.name}  (seed 1, from cli)" in broken.err
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.usefixtures("mode")
+@pytest.mark.parametrize("part", PROCESSES)
 def test_a_part_that_is_killed_makes_the_verdict_unknown(tmp_path: Path, part: str) -> None:
     """The part is named with how it ended, what was recorded is kept, and the exit code is 2."""
     with command(tmp_path, *run_tiny("stuck")) as run:
         token = run.token()
         run.until_traffic()
-        run.until_part(PARTS[part]).kill()
+        run.until_part(part).kill()
         assert run.wait() == 2
     assert f"testbed: {part} was killed by SIGKILL\n" in run.err
     assert "Traceback" not in run.err
@@ -49,6 +47,7 @@ def test_a_part_that_is_killed_makes_the_verdict_unknown(tmp_path: Path, part: s
     assert_nothing_is_left(token)
 
 
+@pytest.mark.usefixtures("mode")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_keeps_what_it_recorded(tmp_path: Path, number: signal.Signals) -> None:
     """Ctrl-C and SIGTERM stop everything; the verdict is unknown."""
@@ -65,12 +64,13 @@ def test_an_interrupted_run_keeps_what_it_recorded(tmp_path: Path, number: signa
     assert_nothing_is_left(token)
 
 
+@pytest.mark.usefixtures("mode")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_that_is_stopped_while_it_starts_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     """Nothing was recorded yet; Ctrl-C leaves not even a run folder."""
     with command(tmp_path, *run_tiny("direct")) as run:
         token = run.token()
-        run.until_part(PARTS["LocalStack"])
+        run.until_part("LocalStack")
         run.process.send_signal(number)
         assert run.wait() == (2 if number is signal.SIGINT else -signal.SIGKILL)
     assert_nothing_is_left(token)
@@ -78,6 +78,7 @@ def test_a_run_that_is_stopped_while_it_starts_leaves_nothing(tmp_path: Path, nu
         assert list((tmp_path / "runs").iterdir()) == []
 
 
+@pytest.mark.usefixtures("mode")
 def test_nothing_survives_a_killed_command(tmp_path: Path) -> None:
     """``kill -9`` of the command ends its processes and removes its folder."""
     with command(tmp_path, *run_tiny("stuck")) as run:
@@ -88,12 +89,13 @@ def test_nothing_survives_a_killed_command(tmp_path: Path) -> None:
     assert_nothing_is_left(token)
 
 
+@pytest.mark.usefixtures("mode")
 @pytest.mark.parametrize("part", ["LocalStack", "the data plane"])
 def test_a_part_that_dies_while_it_starts_is_named(tmp_path: Path, part: str) -> None:
     """The start fails at once, with the part's name and how it ended."""
     with command(tmp_path, *run_tiny("direct")) as run:
         token = run.token()
-        run.until_part(PARTS[part]).kill()
+        run.until_part(part).kill()
         assert run.wait() == 70
     assert part in run.err
     assert "was killed by SIGKILL while" in run.err
@@ -101,6 +103,7 @@ def test_a_part_that_dies_while_it_starts_is_named(tmp_path: Path, part: str) ->
     assert_nothing_is_left(token)
 
 
+@pytest.mark.usefixtures("mode")
 def test_two_runs_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
     """One loses its LocalStack; the other one, in the same folder, comes to its verdict."""
     with ExitStack() as both:
@@ -108,7 +111,7 @@ def test_two_runs_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
         other = both.enter_context(command(tmp_path / "other", *run_tiny("direct", "--out", "../shared")))
         tokens = doomed.token(), other.token()
         doomed.until(lambda: "stuck draining" in doomed.err, "draining")
-        doomed.until_part(PARTS["LocalStack"]).kill()
+        doomed.until_part("LocalStack").kill()
         assert (doomed.wait(), other.wait()) == (2, 0)
     assert "✓ valid" in other.out
     assert len([path for path in (tmp_path / "shared").iterdir() if not path.is_symlink()]) == 2
@@ -164,7 +167,7 @@ def test_a_first_set_up_without_network_is_explained(tmp_path: Path) -> None:
     """The package index cannot be reached: one message, what to do, and nothing half installed."""
     cache = tmp_path / "cache"
     nobody = {"UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple", "UV_HTTP_RETRIES": "0", "UV_NO_CACHE": "1"}
-    run = ran(tmp_path, *run_tiny("direct"), XDG_CACHE_HOME=str(cache), **nobody)
+    run = ran(tmp_path, *run_tiny("direct"), **PROCESS, XDG_CACHE_HOME=str(cache), **nobody)
     assert run.process.returncode == 70
     assert "is not installed yet, and the package index cannot be reached\n" in run.err
     assert "hint: connect this machine to the network once" in run.err
@@ -211,7 +214,7 @@ def test_a_run_folder_on_a_full_disk_is_explained(tmp_path: Path) -> None:
 def test_temporary_files_on_a_full_disk_are_explained(tmp_path: Path) -> None:
     """The cluster has no space: exit code 70, and TMPDIR is the way out."""
     with small_disk(tmp_path / "disk", "5m") as disk:
-        run = ran(tmp_path, *run_tiny("direct"), TMPDIR=str(disk))
+        run = ran(tmp_path, *run_tiny("direct"), **PROCESS, TMPDIR=str(disk))
         assert list(disk.glob("serverless-testbed-*")) == []
     assert run.process.returncode == 70
     assert "TMPDIR" in run.err

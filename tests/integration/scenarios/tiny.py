@@ -76,7 +76,7 @@ def architecture(name: str, deployed: Deploy, *chaos: Throttle) -> Architecture:
 SCENARIO = Scenario(
     name="tiny",
     summary="one second of orders",
-    database=Database(max_connections=10, schema=SCHEMA),
+    database=Database(max_connections=50, schema=SCHEMA),  # one for each order: no limit is met on a slow machine
     traffic=Traffic(arrivals=Constant(rate=40, seconds=1), order=order, timeout=5),
     chaos=[Poison(every=20)],
     architectures=[
