@@ -238,6 +238,7 @@ async def test_the_front_cuts_a_part_off(running: Running, part: PartName) -> No
 
 PARENT = """
 import asyncio, sys
+from pathlib import Path
 from unittest.mock import AsyncMock
 from testbed.engine import RunSpace
 from testbed.engine.postgres import PostgresServer
@@ -246,14 +247,14 @@ import psycopg
 
 async def main():
     space = RunSpace()
-    server = PostgresServer(space, 20, space.folder / "postgres.log")
+    server = PostgresServer(space, 20, Path(sys.argv[1]))
     postgres, child = started = await server.start()
     part = ProcessPart("postgres", server, started, space=space, front=AsyncMock(), attach=AsyncMock())
     async with await psycopg.AsyncConnection.connect(postgres.dsn("postgres")):
         lines = (space.folder / "postgres" / "postmaster.pid").read_text().splitlines()
         print(space.environment["TESTBED_RUN"], space.folder, child.pid, lines[6].split()[1], flush=True)
         sys.stdin.readline()
-        for operation in sys.argv[1:-1]:
+        for operation in sys.argv[2:-1]:
             await getattr(part, operation)()
         last = asyncio.create_task(getattr(part, sys.argv[-1])())
         if sys.argv[-1] == "start":
@@ -277,10 +278,12 @@ def found(path: str) -> bool:
 
 
 @pytest.mark.parametrize("operations", [*WAYS_DOWN, ("pause",), ("kill", "start")], ids=" ".join)
-async def test_nothing_survives_the_parent_whatever_was_done(operations: tuple[str, ...]) -> None:
+async def test_nothing_survives_the_parent_whatever_was_done(operations: tuple[str, ...], tmp_path: Path) -> None:
     """When it is killed itself, no process of Postgres stays, no folder, and no shared memory."""
+    log = tmp_path / "postgres.log"
+    command = [sys.executable, "-c", PARENT, str(log), *operations]
     parent = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", PARENT, *operations, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     assert parent.stdin
     assert parent.stdout
@@ -298,3 +301,5 @@ async def test_nothing_survives_the_parent_whatever_was_done(operations: tuple[s
     assert list(guard.processes(token)) == []
     assert not found(folder)
     assert segment not in shared_memory()
+    if operations == ("pause",):
+        assert "received immediate shutdown request" in log.read_text()  # it was woken up and ended in order
