@@ -295,3 +295,72 @@ def test_a_replay_takes_the_options_of_the_run(run: Any, monkeypatch: pytest.Mon
     assert asked[0].seed == 5
     assert asked[1].seed != 5
     assert asked[0].architectures == asked[1].architectures == ("sync",)
+
+
+STANDING = ["--endpoint", "http://127.0.0.1:4566/", "--dsn", "postgresql://postgres@127.0.0.1/postgres"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (STANDING[:2], "--dsn is missing: the Postgres of the testbed at http://127.0.0.1:4566/"),
+        (STANDING[2:], "--dsn needs --endpoint"),
+        ([*STANDING, "--engine", "process"], "--engine means nothing with --endpoint"),
+        (["--endpoint", "localhost", *STANDING[2:]], "'localhost' is no endpoint of a testbed"),
+        ([*STANDING[:2], "--dsn", "postgres"], "the DSN cannot be read"),
+    ],
+)
+def test_a_standing_testbed_is_named_as_a_whole(run: Any, arguments: list[str], said: str) -> None:
+    """Its endpoint and its Postgres, and no engine; no run folder is left."""
+    ended = run("run", "flash-sale", *arguments)
+    assert ended["code"] == 64
+    assert ended["err"].startswith(f"testbed: {said}")
+    assert "hint: " in ended["err"]
+    assert not Path("runs").exists()
+
+
+@pytest.fixture
+def stood(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Which standing testbed each run was given; no run is made."""
+    given: list[Any] = []
+
+    async def run_scenario(*_: Any, standing: Any, **__: Any) -> None:
+        given.append(standing)
+        raise HarnessError("enough")
+
+    monkeypatch.setattr("testbed.runner.run_scenario", run_scenario)
+    return given
+
+
+def test_variables_say_what_should_not_stand_in_a_history(
+    run: Any, monkeypatch: pytest.MonkeyPatch, stood: list[Any]
+) -> None:
+    """Token and DSN; an option wins. Without a token it is that of docker-compose.yml."""
+    monkeypatch.delenv("TESTBED_TOKEN", raising=False)
+    monkeypatch.setenv("TESTBED_DSN", "postgresql://u:pw@db/d")
+    monkeypatch.setenv("TESTBED_ENGINE", "process")
+    run("run", "flash-sale", *STANDING[:2])
+    monkeypatch.setenv("TESTBED_TOKEN", "t")
+    run("run", "flash-sale", *STANDING)
+    run("run", "flash-sale")
+    first, second, own = stood
+    assert (first.endpoint, first.dsn, first.token) == ("http://127.0.0.1:4566", "postgresql://u:pw@db/d", "testbed")
+    assert (second.dsn, second.token) == (STANDING[3], "t")
+    assert own is None
+
+
+def test_a_replay_uses_the_testbed_that_the_run_used(
+    run: Any, monkeypatch: pytest.MonkeyPatch, stood: list[Any]
+) -> None:
+    """It asks for the DSN, which no run folder keeps; another endpoint may be given, whatever engine the run had."""
+    monkeypatch.delenv("TESTBED_DSN", raising=False)
+    options = {"scenario": "flash-sale", "seed": 5, "seed_from": "cli", "architectures": [], "engine": "auto"}
+    manifest = Path("manifest.json")
+    manifest.write_text(json.dumps({"schema_version": 1, "options": options | {"endpoint": "http://a:1"}}))
+    ended = run("replay", ".")
+    assert ended["code"] == 64
+    assert "--dsn is missing: the Postgres of the testbed at http://a:1\n" in ended["err"]
+    run("replay", ".", *STANDING[2:])
+    manifest.write_text(json.dumps({"schema_version": 1, "options": options | {"engine": "container"}}))
+    run("replay", ".", *STANDING)
+    assert [each.endpoint for each in stood] == ["http://a:1", "http://127.0.0.1:4566"]

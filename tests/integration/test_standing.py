@@ -1,0 +1,151 @@
+"""Runs on a testbed that stands: `testbed up` in one process, `testbed run` in others."""
+
+import json
+import re
+import signal
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from command import TINY, Command, assert_nothing_is_left, command, ran
+
+from testbed.engine import guard
+from testbed.gateway.inventory import Inventory
+from testbed.scenario import Aws
+
+TOKEN = "of-the-test"  # noqa: S105 - of a test
+
+
+@dataclass
+class Stood:
+    """A testbed that stands."""
+
+    up: Command
+    endpoint: str
+    dsn: str
+
+    def run(self, *more: str | Path) -> list[str | Path]:
+        """The arguments of a run on it."""
+        return ["run", TINY, "--seed", "1", "--endpoint", self.endpoint, "--dsn", self.dsn, *more]
+
+    @property
+    def deployed(self) -> dict[str, list[str]]:
+        """What there is, as its gateway tells; without the kinds of which there is nothing."""
+        return {kind: ids for kind, ids in Inventory(self.endpoint).take().items() if ids}
+
+    @property
+    def databases(self) -> set[str]:
+        """Databases and roles, but for Postgres's own."""
+        with psycopg.connect(self.dsn) as connection:
+            rows = connection.execute(
+                "SELECT datname FROM pg_database WHERE NOT datistemplate UNION SELECT rolname FROM pg_roles "
+                "WHERE rolname !~ '^pg_'"
+            )
+            return {name for (name,) in rows}
+
+    def gateway(self) -> Any:
+        """The process that the runs depend on."""
+        return next(each for each in guard.processes(self.up.token()) if "testbed.gateway" in each.cmdline())
+
+
+@pytest.fixture(scope="module")
+def stood(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stood]:
+    """One for all of these tests; each finds it empty and leaves it so."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    arguments = ["up", "--port", str(port), "--engine", "process"]
+    with command(tmp_path_factory.mktemp("up"), *arguments, TESTBED_TOKEN=TOKEN, TESTBED_ENGINE="process") as up:
+        up.until(lambda: "Ctrl-C stops everything" in up.out, "the start")
+        said = re.search(r"testbed run flash-sale --endpoint (\S+) --dsn '(\S+)'", up.out)
+        assert said
+        assert f"export TESTBED_TOKEN={TOKEN}\n" in up.out
+        yield Stood(up, said[1], said[2])
+
+
+def verdicts(run: Command) -> dict[str, str]:
+    """The verdict of each architecture."""
+    return {name: found["verdict"] for name, found in run.document("verdict.json")["architectures"].items()}
+
+
+def test_runs_follow_each_other_and_leave_what_was_there(stood: Stood, tmp_path: Path) -> None:
+    """Same names, same databases, same faults: the second finds nothing of the first, and the user's queue stays."""
+    sqs = Aws(stood.endpoint).client("sqs")
+    queue = sqs.create_queue(QueueName="by-hand")["QueueUrl"]
+    sqs.send_message(QueueUrl=queue, MessageBody="kept")
+    before, databases = stood.deployed, stood.databases
+    assert before == {"queue": [queue]}
+    fates = []
+    for name in ("first", "second"):
+        arguments = stood.run("--architecture", "direct", "--architecture", "chaotic")
+        run = ran(tmp_path / name, *arguments, TESTBED_TOKEN=TOKEN)
+        assert run.process.returncode == 0, run.err
+        assert verdicts(run) == {"direct": "valid", "chaotic": "valid"}
+        assert (stood.deployed, stood.databases) == (before, databases)
+        assert "not removed" not in run.err
+        hops = [json.loads(line) for line in (run.run_folder / "journal.jsonl").read_text().splitlines()]
+        assert {"direct", "chaotic"} == {hop["architecture"] for hop in hops}
+        assert {"api", "lambda", "postgres", "fault", "sample"} <= {hop["hop"] for hop in hops}
+        first = min(hop["t"] for hop in hops if hop["hop"] == "api")
+        assert 0 <= first < 2
+        assert run.document("manifest.json")["options"]["endpoint"] == stood.endpoint
+        assert stood.dsn not in (run.run_folder / "manifest.json").read_text()
+        assert run.document("verdict.json")["engine"]["mode"] == "process"
+        fates.append(run.document("verdict.json")["architectures"]["chaotic"]["faults"])
+    assert fates[0] == fates[1]
+    assert fates[0]["fired"] > 0
+    assert sqs.receive_message(QueueUrl=queue)["Messages"][0]["Body"] == "kept"
+    sqs.delete_queue(QueueUrl=queue)
+
+
+def test_a_name_that_is_taken_is_the_user_s_to_free(stood: Stood, tmp_path: Path) -> None:
+    """The run neither uses nor removes the queue of that name; what it had deployed before that goes."""
+    sqs = Aws(stood.endpoint).client("sqs")
+    queue = sqs.create_queue(QueueName="stuck")["QueueUrl"]
+    run = ran(tmp_path / "run", *stood.run("--architecture", "stuck"), TESTBED_TOKEN=TOKEN)
+    assert run.process.returncode == 64
+    assert "testbed: queue 'stuck' exists already on the standing testbed\n  hint: delete it there" in run.err
+    assert stood.deployed == {"queue": [queue]}
+    sqs.delete_queue(QueueUrl=queue)
+
+
+def test_an_interrupted_run_leaves_nothing(stood: Stood, tmp_path: Path) -> None:
+    """Neither resources nor databases, while a second run had to wait; its journal is kept."""
+    databases = stood.databases
+    with command(tmp_path / "run", *stood.run("--architecture", "stuck"), TESTBED_TOKEN=TOKEN) as run:
+        run.until_traffic()
+        second = ran(tmp_path / "second", *stood.run(), TESTBED_TOKEN=TOKEN)
+        assert second.process.returncode == 64
+        assert "another run is using the standing testbed" in second.err
+        run.process.send_signal(signal.SIGINT)
+        assert run.wait() == 2
+    assert (stood.deployed, stood.databases) == ({}, databases)
+    assert (run.run_folder / "journal.jsonl").stat().st_size
+
+
+def test_a_killed_run_is_forgotten(stood: Stood, tmp_path: Path) -> None:
+    """The gateway removes what it had deployed, and the next run its databases."""
+    databases = stood.databases
+    with command(tmp_path / "run", *stood.run("--architecture", "stuck"), TESTBED_TOKEN=TOKEN) as run:
+        run.until_traffic()
+    assert stood.deployed
+    stood.up.until(lambda: not stood.deployed, "the end of the lease")
+    after = ran(tmp_path / "after", *stood.run("--architecture", "direct"), TESTBED_TOKEN=TOKEN)
+    assert after.process.returncode == 0, after.err
+    assert stood.databases == databases
+
+
+def test_a_gateway_that_is_gone_ends_the_run(stood: Stood, tmp_path: Path) -> None:
+    """Verdict unknown: nobody knows where the orders are. What stood ends too, and leaves nothing."""
+    token = stood.up.token()
+    with command(tmp_path / "run", *stood.run("--architecture", "stuck"), TESTBED_TOKEN=TOKEN) as run:
+        run.until_traffic()
+        stood.gateway().kill()
+        assert run.wait() == 2
+    assert "testbed: the standing testbed at http://127.0.0.1:" in run.err
+    assert verdicts(run) == {"stuck": "unknown"}
+    assert stood.up.wait() == 2
+    assert_nothing_is_left(token)
