@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,20 +12,12 @@ from typing import Any
 
 import psutil
 from docker.models.containers import Container
-from engines import ENGINE_VARIABLE, ENGINES, docker_ledger
-from engines import PARTS as CONTAINERS
+from engines import ENGINE_VARIABLE, find_part, left_behind
 
 from testbed.engine import guard
 
 TINY = Path(__file__).parent / "scenarios" / "tiny.py"
 WRONG = TINY.with_name("wrong.py")
-PROCESSES = {
-    "LocalStack": "localstack.runtime.main",
-    "Postgres": "bin/postgres -D",
-    "the data plane": "testbed.gateway",
-    "the fork server of the Lambda plane": "compute/forkserver.py",
-}
-"""The parts of a run, and what tells the process of each; in the container engine the first two are containers."""
 _WAIT_SECONDS = 60.0
 
 
@@ -94,35 +85,25 @@ class Command:
 
     def until_part(self, part: str) -> psutil.Process | Container:
         """Wait for the process or the container of a part of the run, by its name for people."""
-        found: list[psutil.Process | Container] = []
-        self.until(lambda: found.extend(self._parts(part)) or found, f"{part} to start")
-        return found[0]
+        found: list[psutil.Process | Container | None] = []
 
-    def _parts(self, part: str) -> Iterator[psutil.Process | Container]:
-        if self.mode == "container" and part in CONTAINERS:
-            if container := docker_ledger().container(self.token(), part):
-                yield container
-            return
-        for child in psutil.Process(self.process.pid).children(recursive=True):
-            try:
-                if PROCESSES[part] in " ".join(child.cmdline()):
-                    yield child
-            except psutil.Error:
-                continue  # it has just ended
+        def look() -> psutil.Process | Container | None:
+            found.append(find_part(self.mode, self.token(), part))
+            return found[-1]
+
+        self.until(look, f"{part} to start")
+        return found[-1]
 
     def token(self) -> str:
         """The token that every process and container of the run carries."""
-        found: list[str] = []
-
-        def look() -> list[str]:
-            for process in self._parts("the data plane"):
-                with suppress(psutil.Error, KeyError):  # it has just ended, or is not yet what it will be
-                    found.append(process.environ()[guard.TOKEN_VARIABLE])
-            return found
-
         if not self._token:
-            self.until(look, "the data plane to start")
-            self._token = found[0]
+            self.until(self._look_for_token, "the data plane to start")
+        return self._token
+
+    def _look_for_token(self) -> str:
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+            with suppress(psutil.Error, KeyError):  # it has just ended, or has nothing to do with the run
+                self._token = child.environ()[guard.TOKEN_VARIABLE]
         return self._token
 
     def wait(self) -> int:
@@ -157,14 +138,6 @@ def run_of(scenario: Path, architecture: str, *more: str) -> list[str | Path]:
 def run_tiny(architecture: str, *more: str) -> list[str | Path]:
     """The same, of the tiny scenario."""
     return run_of(TINY, architecture, *more)
-
-
-def left_behind(token: str) -> list[str]:
-    """What there still is of a run: processes, its temporary folder, and whatever Docker has of it."""
-    folder = Path(tempfile.gettempdir()) / f"serverless-testbed-{token}"
-    left = [str(process) for process in guard.processes(token)]
-    left += [str(folder)] if folder.exists() else []
-    return left + (docker_ledger().left(token) if "container" in ENGINES.tested else [])
 
 
 def assert_nothing_is_left(token: str) -> None:

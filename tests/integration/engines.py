@@ -1,14 +1,18 @@
 """Which engines the integration tests run on, and what Docker has, or had, of a run."""
 
 import os
+import tempfile
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 import docker
+import psutil
 import pytest
 from docker.errors import DockerException, NotFound
 from docker.models.containers import Container
@@ -24,8 +28,15 @@ IMAGES: Final[Mapping[str, tuple[str, str]]] = {
     "TESTBED_POSTGRES_IMAGE": ("postgres:16-alpine", "testbed/postgres:16"),
 }
 """For each variable that names an image: the real one, and the stand-in that `make images` builds."""
-PARTS: Final = {"LocalStack": "TESTBED_LOCALSTACK_IMAGE", "Postgres": "TESTBED_POSTGRES_IMAGE"}
-"""The parts that are containers, and the variable that names the image of each."""
+PROCESSES: Final = {
+    "LocalStack": "localstack.runtime.main",
+    "Postgres": "bin/postgres -D",
+    "the data plane": "testbed.gateway",
+    "the fork server of the Lambda plane": "compute/forkserver.py",
+}
+"""The parts of a run by name, for people, and what tells the process of each."""
+CONTAINERS: Final = {"LocalStack": "TESTBED_LOCALSTACK_IMAGE", "Postgres": "TESTBED_POSTGRES_IMAGE"}
+"""Those that are containers in the container engine, and the variable that names the image of each."""
 _ASK_SECONDS: Final = 10
 
 
@@ -112,7 +123,7 @@ class DockerLedger:
 
     def container(self, token: str, part: str) -> Container | None:
         """The running container of a part; None where there is none yet."""
-        image = os.environ[PARTS[part]]
+        image = os.environ[CONTAINERS[part]]
         found = [each for each in self.containers(token) if each.attrs["Config"]["Image"] == image]
         return next((each for each in found if each.status == "running"), None)
 
@@ -163,6 +174,25 @@ class DockerLedger:
 def docker_ledger() -> DockerLedger:
     """The one of the session, which reads from the first call on."""
     return DockerLedger()
+
+
+def find_part(mode: str, token: str, part: str) -> psutil.Process | Container | None:
+    """The running process or container of a part of a run; None where there is none."""
+    if mode == "container" and part in CONTAINERS:
+        return docker_ledger().container(token, part)
+    for process in guard.processes(token):
+        with suppress(psutil.Error):  # it has just ended
+            if PROCESSES[part] in " ".join(process.cmdline()):
+                return process
+    return None
+
+
+def left_behind(token: str) -> list[str]:
+    """What there still is of a run: processes, its temporary folder, and whatever Docker has of it."""
+    folder = Path(tempfile.gettempdir()) / f"serverless-testbed-{token}"
+    left = [str(process) for process in guard.processes(token)]
+    left += [str(folder)] if folder.exists() else []
+    return left + (docker_ledger().left(token) if "container" in ENGINES.tested else [])
 
 
 ENGINES: Final = Engines.found()

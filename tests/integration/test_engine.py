@@ -1,4 +1,4 @@
-"""The process engine as it really runs: LocalStack with the plugin, Postgres, the guard."""
+"""Both engines as they really run: LocalStack with the plugin, Postgres, the guard."""
 
 import asyncio
 import io
@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -23,8 +22,9 @@ import pytest
 import pytest_asyncio
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from engines import find_part, left_behind
 
-from testbed.engine import Engine, EngineOrder, PartName, Postgres, RunSpace, choose_launcher, guard
+from testbed.engine import Engine, EngineOrder, Launcher, PartName, Postgres, RunSpace, choose_launcher, guard
 from testbed.errors import UsageError
 
 TOKEN = "secret of this run"  # noqa: S105  # for a stub
@@ -32,9 +32,13 @@ ROLE = "arn:aws:iam::000000000000:role/any"
 
 
 class StubPlane:
-    """Answers invokes as the data plane would, and remembers what it was asked and told."""
+    """Answers invokes as the data plane would, and remembers what it was asked and told.
 
-    def __init__(self) -> None:
+    Args:
+        launcher: Says where the engine reaches it.
+    """
+
+    def __init__(self, launcher: Launcher) -> None:
         self.invokes: list[tuple[str, dict[str, str], bytes]] = []
         self.changes: list[dict[str, str]] = []
         self.status = 200
@@ -43,6 +47,10 @@ class StubPlane:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                assert (self.path, self.headers["x-testbed-token"]) == ("/_testbed/health", TOKEN)
+                self._answer(200, b"{}", {})
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -65,9 +73,11 @@ class StubPlane:
             def log_message(self, *_arguments: object) -> None:
                 """Not into the output of the tests."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer((launcher.caller_address or "127.0.0.1", 0), Handler)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        address, port = self._server.server_address[:2]
+        self.address = f"{address}:{port}"
+        self.url = f"http://{launcher.plane_host}:{port}"
 
     def close(self) -> None:
         self._server.shutdown()
@@ -87,30 +97,30 @@ class StubFront:
         """The same."""
 
 
-async def start(space: RunSpace, plane: StubPlane, max_connections: int = 20) -> Engine:
+async def start(mode: str, space: RunSpace, plane: StubPlane, max_connections: int = 20) -> Engine:
     order = EngineOrder(
         max_connections=max_connections,
-        gateway=plane.url.removeprefix("http://"),
+        gateway=plane.address,
         plane_url=plane.url,
         plane_token=TOKEN,
         front=StubFront(),
         progress=print,
         logs=space.folder,
     )
-    return await (await choose_launcher("process", print)).start(space, order)
+    return await (await choose_launcher(mode, print)).start(space, order)
 
 
 @pytest.fixture(scope="module")
-def plane() -> Iterator[StubPlane]:
-    stub = StubPlane()
+def plane(mode: str) -> Iterator[StubPlane]:
+    stub = StubPlane(asyncio.run(choose_launcher(mode, print)))
     yield stub
     stub.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def engine(plane: StubPlane) -> AsyncIterator[Engine]:
+async def engine(mode: str, plane: StubPlane) -> AsyncIterator[Engine]:
     async with RunSpace() as space:
-        yield await start(space, plane)
+        yield await start(mode, space, plane)
 
 
 class Clients:
@@ -156,7 +166,7 @@ def queue_arn(aws: Clients) -> str:
     return "arn:aws:sqs:us-east-1:000000000000:orders"
 
 
-async def test_both_parts_answer_with_their_versions(engine: Engine) -> None:
+async def test_both_parts_answer_with_their_versions(engine: Engine, mode: str) -> None:
     """What the engine says about itself is what its parts say."""
     async with aiohttp.request("GET", f"{engine.localstack_url}/_testbed/plugin/health") as answer:
         health = await answer.json()
@@ -165,7 +175,7 @@ async def test_both_parts_answer_with_their_versions(engine: Engine) -> None:
     async with await psycopg.AsyncConnection.connect(engine.postgres.admin_dsn) as connection:
         row = await (await connection.execute("SHOW server_version")).fetchone()
     assert row == (engine.info.postgres_version,)
-    assert engine.info.mode == "process"
+    assert engine.info.mode == mode
 
 
 def test_a_function_becomes_active_without_docker(aws: Clients, function: str) -> None:
@@ -244,7 +254,7 @@ def test_localstack_does_not_poll(aws: Clients, function: str, queue_arn: str, p
     """A message stays in the queue of an enabled mapping: polling is the data plane's."""
     uuid = aws.lambda_.create_event_source_mapping(FunctionName=function, EventSourceArn=queue_arn)["UUID"]
     url = aws.sqs.get_queue_url(QueueName="orders")["QueueUrl"]
-    assert url == f"{plane.url}/000000000000/orders"  # whoever uses the URL goes through the gateway
+    assert url == f"http://{plane.address}/000000000000/orders"  # whoever uses the URL goes through the gateway
     before = len(plane.invokes)
     aws.sqs.send_message(QueueUrl=url, MessageBody="stays")
     messages = aws.sqs.receive_message(QueueUrl=url, WaitTimeSeconds=2)["Messages"]
@@ -357,12 +367,12 @@ async def test_a_database_belongs_to_app_and_starts_empty(engine: Engine) -> Non
             await connection.execute("CREATE TABLE orders (id text PRIMARY KEY)")
 
 
-async def test_two_engines_do_not_see_each_other(engine: Engine, aws: Clients, plane: StubPlane) -> None:
+async def test_two_engines_do_not_see_each_other(engine: Engine, aws: Clients, plane: StubPlane, mode: str) -> None:
     """A second run has its own queues and databases, and its end leaves the first one alone."""
     aws.sqs.create_queue(QueueName="only-in-the-first")
     await engine.postgres.create_database("only_in_the_first")
     async with RunSpace() as space:
-        other = await start(space, plane, max_connections=5)
+        other = await start(mode, space, plane, max_connections=5)
         assert "QueueUrls" not in Clients(other).sqs.list_queues()
         with pytest.raises(psycopg.OperationalError, match="does not exist"):
             await psycopg.AsyncConnection.connect(other.postgres.dsn("only_in_the_first"))
@@ -370,72 +380,73 @@ async def test_two_engines_do_not_see_each_other(engine: Engine, aws: Clients, p
     assert not space.folder.exists()
 
 
-async def test_a_killed_part_is_reported_by_name(plane: StubPlane) -> None:
-    """``kill -9`` of LocalStack ends the wait for a death, with its name, the signal and its log."""
+@pytest.mark.parametrize("part", ["LocalStack", "Postgres"])
+async def test_a_killed_part_is_reported_by_name(plane: StubPlane, mode: str, part: str) -> None:
+    """Killed from outside it ends the wait for a death, with its name, the signal and its log."""
     async with RunSpace() as space:
-        await start(space, plane)
-        [localstack] = [
-            process
-            for process in guard.processes(space.environment[guard.TOKEN_VARIABLE])
-            if "localstack.runtime.main" in process.cmdline()
-        ]
-        localstack.send_signal(signal.SIGKILL)
+        await start(mode, space, plane)
+        found = find_part(mode, token_of(space), part)
+        assert found
+        found.kill()
         async with asyncio.timeout(1):
             death = await space.died()
-    assert (death.part, death.message) == ("LocalStack", "LocalStack was killed by SIGKILL")
-    assert "Ready." in death.log_tail
+    assert (death.part, death.message) == (part, f"{part} was killed by SIGKILL")
+    assert {"LocalStack": "Ready.", "Postgres": "ready to accept connections"}[part] in death.log_tail
 
 
-async def test_a_failing_part_stops_the_other(plane: StubPlane) -> None:
+async def test_a_failing_part_stops_the_other(plane: StubPlane, mode: str) -> None:
     """Postgres refuses an absurd max_connections in its own words, and LocalStack does not stay."""
     async with RunSpace() as space:
         with pytest.raises(UsageError, match="max_connections=300000"):
-            await start(space, plane, max_connections=300_000)
-        assert list(guard.processes(space.environment[guard.TOKEN_VARIABLE])) == []
+            await start(mode, space, plane, max_connections=300_000)
+        assert left_behind(token_of(space)) == [str(space.folder)]
+
+
+def token_of(space: RunSpace) -> str:
+    return space.environment[guard.TOKEN_VARIABLE]
 
 
 PARENT = """
-import asyncio
+import asyncio, sys
 from unittest.mock import AsyncMock
 from testbed.engine import EngineOrder, RunSpace, choose_launcher
 
-async def main():
+async def main(mode, address, url):
     space = RunSpace()
     order = EngineOrder(
         max_connections=5,
-        gateway="127.0.0.1:9",
-        plane_url="http://127.0.0.1:9",
-        plane_token="t",
+        gateway=address,
+        plane_url=url,
+        plane_token="secret of this run",
         front=AsyncMock(),
         progress=print,
         logs=space.folder,
     )
-    await (await choose_launcher("process", print)).start(space, order)
-    print("run", space.environment["TESTBED_RUN"], space.folder, flush=True)
+    await (await choose_launcher(mode, print)).start(space, order)
+    print("run", space.environment["TESTBED_RUN"], flush=True)
     await asyncio.Event().wait()
 
-asyncio.run(main())
+asyncio.run(main(*sys.argv[1:]))
 """
 
 
-def started_by(parent: subprocess.Popen[str]) -> tuple[str, Path]:
-    """Token and folder, as the parent prints them once its engine is ready."""
+def token_told_by(parent: subprocess.Popen[str]) -> str:
+    """What the parent prints once its engine is ready."""
     for line in parent.stdout or ():
         if line.startswith("run "):
-            _, token, folder = line.split()
-            return token, Path(folder)
+            return line.split()[1]
     pytest.fail("the parent did not start")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_nothing_survives_the_parent(number: signal.Signals) -> None:
-    """However the parent ends, its processes end, and its folder goes."""
-    command = [sys.executable, "-c", PARENT]
+def test_nothing_survives_the_parent(number: signal.Signals, plane: StubPlane, mode: str) -> None:
+    """However the parent ends, its processes and containers end, and its folder goes."""
+    command = [sys.executable, "-c", PARENT, mode, plane.address, plane.url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as parent:
-        token, folder = started_by(parent)
+        token = token_told_by(parent)
         everything = psutil.Process(parent.pid).children(recursive=True)
-        assert len(list(guard.processes(token))) >= 2
+        assert all(find_part(mode, token, part) for part in ("LocalStack", "Postgres"))
         parent.send_signal(number)
-    _, alive = psutil.wait_procs(everything, timeout=20)
+    _, alive = psutil.wait_procs(everything, timeout=30)
     assert alive == []
-    assert not folder.exists()
+    assert left_behind(token) == []

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import PROCESSES, WRONG, Command, assert_nothing_is_left, command, ran, run_of, run_tiny
-from engines import ENGINE_VARIABLE
+from command import WRONG, Command, assert_nothing_is_left, command, ran, run_of, run_tiny
+from engines import ENGINE_VARIABLE, PROCESSES
 
 from testbed.errors import UsageError
 from testbed.records import Places, Queue, Source, Stream, Table
