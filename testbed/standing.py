@@ -177,7 +177,7 @@ class GuardedAws(Aws):
             name = params.get(kind.create_parameter)
             if name in self._names.get(kind.name, ()):
                 raise UsageError(
-                    f"{kind.name} {name!r} exists already on {_NAME}",
+                    f"{kind.name} {name!r} exists already on the standing testbed",
                     "delete it there, or leave --endpoint out: then the run has a testbed of its own",
                 )
 
@@ -214,7 +214,9 @@ async def standing_testbed(
         async with _leased(plane, run, tell) as known, _role(postgres, tell):
             await _check_reached(plane, postgres, about["postgres_port"])
             if info.max_connections != max_connections:
-                tell(f"the scenario wants max_connections={max_connections}, {_NAME} has {info.max_connections}")
+                tell(
+                    f"the scenario wants max_connections={max_connections}, the standing testbed has {info.max_connections}"
+                )
             heartbeat = asyncio.create_task(_heartbeat(plane, run, standing.endpoint))
             engine = StandingEngine(standing.endpoint, postgres, info, heartbeat)
             aws = GuardedAws(standing.endpoint, known)
@@ -258,7 +260,9 @@ async def _administer(postgres: Postgres) -> psycopg.AsyncConnection:
             postgres.admin_dsn, autocommit=True, sslmode="disable", connect_timeout=_CONNECT_SECONDS
         )
     except psycopg.OperationalError as error:
-        raise UsageError(f"Postgres of {_NAME} cannot be used: {_first_line(error)}", "see --dsn") from error
+        raise UsageError(
+            f"Postgres of the standing testbed cannot be used: {_first_line(error)}", "see --dsn"
+        ) from error
 
 
 def _first_line(error: Exception) -> str:
@@ -280,7 +284,7 @@ async def _leased(plane: PlaneClient, run: str, tell: Callable[[str], None]) -> 
     lease = await plane.call("lease", run=run)
     if not lease["granted"]:
         raise UsageError(
-            f"another run is using {_NAME}",
+            f"another run is using the standing testbed",
             "wait until it is over; one that was killed is forgotten ten seconds later",
         )
     try:
@@ -291,7 +295,7 @@ async def _leased(plane: PlaneClient, run: str, tell: Callable[[str], None]) -> 
         except TestbedError as error:
             left = [error.message]
         for each in left:
-            tell(f"not removed from {_NAME}: {each}")
+            tell(f"not removed from the standing testbed: {each}")
 
 
 @asynccontextmanager
@@ -313,7 +317,9 @@ async def _role(postgres: Postgres, tell: Callable[[str], None]) -> AsyncIterato
             async with await _administer(postgres) as connection:
                 await _drop(connection, postgres.app.user)
         except (UsageError, psycopg.Error) as error:
-            tell(f"not removed from {_NAME}: databases of the role {postgres.app.user}: {_first_line(error)}")
+            tell(
+                f"not removed from the standing testbed: databases of the role {postgres.app.user}: {_first_line(error)}"
+            )
 
 
 async def _drop(connection: psycopg.AsyncConnection, role: str) -> None:
@@ -336,7 +342,7 @@ async def _check_reached(plane: PlaneClient, postgres: Postgres, port: int) -> N
     problem = (await plane.call("reach", dsn=seen_by_functions.dsn("postgres") + _NO_TLS))["problem"]
     if problem:
         raise UsageError(
-            f"--dsn does not lead to the Postgres of {_NAME}, whose own answer is: {problem}",
+            f"--dsn does not lead to the Postgres of the standing testbed, whose own answer is: {problem}",
             "give the one that it was started with; `testbed up` prints it",
         )
 
@@ -362,4 +368,4 @@ async def _heartbeat(plane: PlaneClient, run: str, endpoint: str) -> EngineDiedE
                 _NAME, "does not know this run any more: it was started anew, or waited too long for it"
             )
         if answer["lost_part"]:
-            return EngineDiedError(answer["lost_part"], f"of {_NAME} is gone")
+            return EngineDiedError(answer["lost_part"], f"of the standing testbed is gone")
