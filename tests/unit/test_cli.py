@@ -9,6 +9,8 @@ import pytest
 
 from testbed import cli, doctor
 from testbed.engine import EngineFacts
+from testbed.engine.facts import ContainerFacts
+from testbed.engine.images import Images
 from testbed.errors import EngineDiedError, HarnessError, UsageError, how_ended
 
 
@@ -237,6 +239,7 @@ def found(**changes: Any) -> EngineFacts:
         "postgres_version": "16.14",
         "postgres_origin": "system",
         "problems": (),
+        "containers": ContainerFacts("", Images("l:1", "p:1"), (), "no Docker engine answers (start Docker)"),
     }
     return EngineFacts(**fields | changes)
 
@@ -246,9 +249,37 @@ def test_doctor_says_what_will_be_used(run: Any, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(doctor, "inspect_engine", found)
     ended = run("doctor")
     assert ended["code"] == 0
+    assert "engine       child processes: no Docker engine answers (start Docker)\n" in ended["out"]
     assert "LocalStack   4.14.0 on Python 3.13, /cache/localstack\n" in ended["out"]
     assert "Postgres     16.14, system\n" in ended["out"]
     assert ended["out"].endswith("Nothing is missing: testbed run flash-sale\n")
+
+
+@pytest.mark.parametrize(
+    ("asked", "containers", "expected"),
+    [
+        ("auto", ("28.2", ()), (0, "engine       containers: Docker answers and has the images\n")),
+        ("auto", ("28.2", ()), (0, "Docker       28.2, l:1 (here), p:1 (here)\n")),
+        ("auto", ("28.2", ("p:1",)), (0, "engine       containers, if p:1 can be pulled; else child processes\n")),
+        ("auto", ("28.2", ("p:1",)), (0, "Docker       28.2, l:1 (here), p:1 (not here)\n")),
+        ("auto", ("28.2", (), "needs a token"), (70, "engine       child processes: needs a token\n")),
+        ("process", ("28.2", ()), (70, "engine       child processes, as TESTBED_ENGINE says\n")),
+        ("container", ("28.2", ()), (0, "engine       containers, as TESTBED_ENGINE says\n")),
+        ("container", ("", (), "no Docker engine answers"), (70, "Missing:\n  - no Docker engine answers\n")),
+    ],
+)
+def test_doctor_says_which_engine_and_why(
+    run: Any, monkeypatch: pytest.MonkeyPatch, asked: str, containers: Any, expected: tuple[int, str]
+) -> None:
+    """What child processes lack matters only where they are used."""
+    docker, absent, *problem = containers
+    facts = ContainerFacts(docker, Images("l:1", "p:1"), absent, *problem)
+    monkeypatch.setenv("TESTBED_ENGINE", asked)
+    monkeypatch.setattr(doctor, "inspect_engine", lambda: found(containers=facts, problems=("no Postgres was found",)))
+    ended = run("doctor")
+    code, said = expected
+    assert said in ended["out"]
+    assert ended["code"] == code
 
 
 def test_doctor_says_that_the_first_run_installs(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
