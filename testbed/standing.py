@@ -214,9 +214,8 @@ async def standing_testbed(
         async with _leased(plane, run, tell) as known, _role(postgres, tell):
             await _check_reached(plane, postgres, about["postgres_port"])
             if info.max_connections != max_connections:
-                tell(
-                    f"the scenario wants max_connections={max_connections}, the standing testbed has {info.max_connections}"
-                )
+                there = info.max_connections
+                tell(f"the scenario wants max_connections={max_connections}, the standing testbed has {there}")
             heartbeat = asyncio.create_task(_heartbeat(plane, run, standing.endpoint))
             engine = StandingEngine(standing.endpoint, postgres, info, heartbeat)
             aws = GuardedAws(standing.endpoint, known)
@@ -284,7 +283,7 @@ async def _leased(plane: PlaneClient, run: str, tell: Callable[[str], None]) -> 
     lease = await plane.call("lease", run=run)
     if not lease["granted"]:
         raise UsageError(
-            f"another run is using the standing testbed",
+            "another run is using the standing testbed",
             "wait until it is over; one that was killed is forgotten ten seconds later",
         )
     try:
@@ -317,9 +316,8 @@ async def _role(postgres: Postgres, tell: Callable[[str], None]) -> AsyncIterato
             async with await _administer(postgres) as connection:
                 await _drop(connection, postgres.app.user)
         except (UsageError, psycopg.Error) as error:
-            tell(
-                f"not removed from the standing testbed: databases of the role {postgres.app.user}: {_first_line(error)}"
-            )
+            role = postgres.app.user
+            tell(f"not removed from the standing testbed: role {role} and its databases: {_first_line(error)}")
 
 
 async def _drop(connection: psycopg.AsyncConnection, role: str) -> None:
@@ -368,4 +366,4 @@ async def _heartbeat(plane: PlaneClient, run: str, endpoint: str) -> EngineDiedE
                 _NAME, "does not know this run any more: it was started anew, or waited too long for it"
             )
         if answer["lost_part"]:
-            return EngineDiedError(answer["lost_part"], f"of the standing testbed is gone")
+            return EngineDiedError(answer["lost_part"], "of the standing testbed is gone")
