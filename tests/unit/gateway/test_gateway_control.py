@@ -33,6 +33,14 @@ class FakePlane:
         self._note("connect", emulator_url, host, port, admin)
         return 5433
 
+    def cut(self, part: str | None) -> None:
+        """The network before a part is cut."""
+        self._note("cut", part)
+
+    async def mend(self, part: str | None) -> None:
+        """And mended."""
+        self._note("mend", part)
+
     async def changed(self, service: str, operation: str, resource: str) -> None:
         """Something deployed has changed."""
         self._note("changed", service, operation, resource)
@@ -73,7 +81,7 @@ async def test_everybody_may_ask_for_the_health(plane: FakePlane) -> None:
 
 
 @pytest.mark.parametrize("token", [None, "", "wrong", "s3cre", "s3crett", "s3crét", "\udcff"])
-@pytest.mark.parametrize("route", ["connect", "changed", "begin", "end", "status", "death", "unknown"])
+@pytest.mark.parametrize("route", ["connect", "cut", "mend", "changed", "begin", "end", "status", "death", "unknown"])
 async def test_without_the_token_nothing_is_done(plane: FakePlane, route: str, token: str | None) -> None:
     """403 for a missing and for a wrong one, of whatever letters, and for routes that are not there."""
     status, document = await ask(plane, route, {}, token)
@@ -108,12 +116,16 @@ async def test_each_route_reaches_the_plane(plane: FakePlane) -> None:
         200,
         {"port": 5433},
     )
+    assert await ask(plane, "cut", {"part": "localstack"}) == (200, {})
+    assert await ask(plane, "mend", {}) == (200, {})
     assert await ask(plane, "changed", {"service": "lambda", "operation": "O", "resource": None}) == (200, {})
     assert await ask(plane, "begin", begin) == (200, {})
     assert await ask(plane, "end") == (200, {"fired": {"throttle-1": 2}})
     assert await ask(plane, "status", {}) == (200, {"t": 1.0})
     assert plane.asked == [
         ("connect", "u", "h", 5432, "a"),
+        ("cut", "localstack"),
+        ("mend", None),
         ("changed", "lambda", "O", ""),
         ("begin", begin),
         ("end",),

@@ -7,12 +7,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import pytest_asyncio
 from aiohttp import web
 from gateway_world import World, until
+from postgres_server import Server
 
 from testbed.compute.pollers.status import MappingStatus
+from testbed.errors import UsageError
 from testbed.gateway.caller import AwsClient
 from testbed.gateway.plane import Plane, PlaneSettings
 
@@ -82,11 +85,11 @@ def emulated(world: World) -> Emulated:
 async def plane(
     world: World, emulated: Emulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Plane]:
-    """A plane without processes and pollers, whose loops wait for nothing."""
+    """A plane without processes and pollers, whose loops hardly wait."""
     assert emulated.listed == 0
     monkeypatch.setattr("testbed.gateway.plane._SETTLING_SECONDS", 0.0)
     monkeypatch.setattr("testbed.gateway.plane._RETRY_SECONDS", 0.0)
-    monkeypatch.setattr("testbed.gateway.plane._SAMPLE_SECONDS", 0.0)
+    monkeypatch.setattr("testbed.gateway.plane._SAMPLE_SECONDS", 0.01)
     plane = Plane(PlaneSettings(host=world.host, folder=tmp_path / "plane", logs=tmp_path / "logs", run="test"))
     plane._emulator.url = world.way_to_emulator.url
     monkeypatch.setattr(plane, "fleet", Fleet())
@@ -180,7 +183,7 @@ async def test_a_fault_in_the_sampler_does_not_end_it(
     assert not plane.death.done()
 
 
-@pytest.mark.parametrize("name", ["sampler", "keeper of the mappings"])
+@pytest.mark.parametrize("name", ["sampler", "gauge of the queues", "keeper of the mappings"])
 async def test_a_loop_that_ends_all_the_same_is_a_death(plane: Plane, name: str) -> None:
     """Whoever started the plane is told: what it says from then on cannot be believed."""
     (task,) = [task for task in asyncio.all_tasks() if task.get_name() == name]
@@ -316,3 +319,149 @@ async def test_a_full_disk_is_told_by_status_and_end(plane: Plane) -> None:
     await plane.begin(order(Path("/dev/full")))
     plane.journal.record("api")
     assert "No space left" in (await plane.end())["journal_error"]
+
+
+# The front of an engine
+
+
+async def connect(plane: Plane, url: str, server: Server) -> int:
+    """Put the plane in front of these; the proxy's port."""
+    return await plane.connect(url, server.host, server.port, "postgres")
+
+
+async def test_the_first_attachment_reads_nothing(plane: Plane, emulated: Emulated, postgres_server: Server) -> None:
+    """Nothing is deployed, and the plugin will say so when that changes."""
+    await connect(plane, plane._emulator.url, postgres_server)
+    await sleep_a_little()
+    assert emulated.listed == 0
+
+
+async def sleep_a_little() -> None:
+    """Time for what should not happen."""
+    await asyncio.sleep(0.2)
+
+
+async def test_an_engine_that_is_attached_again_is_read_anew(
+    plane: Plane, world: World, postgres_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An emulator that was started again has nothing deployed; the way to Postgres stays the same for its clients."""
+    plane._emulator.url = "http://127.0.0.1:9"
+    port = await plane.connect("http://127.0.0.1:9", "127.0.0.1", 9, "boss")
+    stage = asyncio.get_running_loop().create_future()
+    plane.gateway.rest_apis._stages["abc", "live"] = stage  # type: ignore[assignment]  # any will do
+    forgotten: list[bool] = []
+    monkeypatch.setattr(plane.compute._functions, "clear", lambda: forgotten.append(True))
+    fleet_of(plane).statuses = [status(STREAM, processed=3)]
+    plane.gateway.streamed_in["orders"] = 5
+    assert await connect(plane, world.way_to_emulator.url, postgres_server) == port
+    assert await fleet_of(plane).reconciled.get() == []
+    assert forgotten == [True]
+    assert plane.gateway.rest_apis._stages == {}
+    assert plane.gateway.streamed_in["orders"] == 0
+    async with await psycopg.AsyncConnection.connect(postgres_server.dsn(port)) as connection:
+        await connection.execute("SELECT 1")
+    assert plane.postgres is not None
+    assert plane.postgres.peak_sessions == 0  # the superuser has another name now
+
+
+async def test_a_stream_that_is_still_read_keeps_its_backlog(
+    plane: Plane, emulated: Emulated, postgres_server: Server
+) -> None:
+    """It was Postgres that moved."""
+    await connect(plane, plane._emulator.url, postgres_server)
+    fleet_of(plane).statuses = [status(STREAM, processed=3)]
+    plane.gateway.streamed_in["orders"] = 5
+    emulated.mappings = [[mapping("a") | {"EventSourceArn": STREAM}]]
+    await connect(plane, plane._emulator.url, postgres_server)
+    assert await fleet_of(plane).reconciled.get() == ["a"]
+    assert plane.gateway.streamed_in["orders"] == 5
+
+
+@pytest.mark.parametrize("part", ["localstack", "postgres"])
+async def test_a_cut_is_in_the_journal(plane: Plane, postgres_server: Server, tmp_path: Path, part: str) -> None:
+    """Each once, however often it is asked for."""
+    journal = tmp_path / "journal.jsonl"
+    await connect(plane, plane._emulator.url, postgres_server)
+    await plane.begin(order(journal))
+    await plane.mend(part)
+    for _ in range(2):
+        plane.cut(part)
+    assert plane._network(part).is_cut
+    for _ in range(2):
+        await plane.mend(part)
+    assert not plane._network(part).is_cut
+    plane.journal.flush()
+    lines = [line for line in map(json.loads, journal.read_text().splitlines()) if line["hop"] == "engine"]
+    assert [(line["event"], line["part"]) for line in lines] == [("cut", part), ("mend", part)]
+
+
+@pytest.mark.parametrize("part", ["redis", "", None, "postgres"])
+async def test_what_is_no_part_cannot_be_cut(plane: Plane, part: str | None) -> None:
+    """Nor can Postgres before it is there."""
+    with pytest.raises(UsageError, match="there is no part"):
+        plane.cut(part)
+    with pytest.raises(UsageError, match="there is no part"):
+        await plane.mend(part)
+
+
+async def test_samples_go_on_in_a_cut(plane: Plane, emulated: Emulated, tmp_path: Path) -> None:
+    """With the depth that was known last; the new one is there at once when the cut ends."""
+    journal = tmp_path / "journal.jsonl"
+    emulated.counts = {f"ApproximateNumberOfMessages{kind}": "1" for kind in ("", "NotVisible", "Delayed")}
+    fleet_of(plane).statuses = [status(QUEUE)]
+    await plane.begin(order(journal))
+    await sampled(journal, 3)
+    plane.cut("localstack")
+    await sleep_a_little()
+    before, asked = len(samples(journal)), len(plane._emulator._under_way)
+    emulated.counts = {f"ApproximateNumberOfMessages{kind}": "2" for kind in ("", "NotVisible", "Delayed")}
+    await sleep_a_little()
+    plane.journal.flush()
+    assert len(samples(journal)) > before + 5
+    assert {sample["queue_depth"] for sample in samples(journal)[before:]} == {3}
+    assert asked == 0
+    assert plane.status()["queue_depth"] == 3
+    await plane.mend("localstack")
+    async with asyncio.timeout(1):
+        await sampled(journal, 6)
+    assert not plane.death.done()
+
+
+async def test_mappings_are_read_when_a_cut_ends(plane: Plane, emulated: Emulated) -> None:
+    """The emulator could not tell of changes; and a question that hangs meanwhile hangs no longer."""
+    plane.cut("localstack")
+    await plane.changed("lambda", "CreateEventSourceMapping", "a")
+    await sleep_a_little()
+    assert emulated.listed == 0
+    emulated.mappings = [[mapping("a")]]
+    await plane.mend("localstack")
+    async with asyncio.timeout(1):
+        assert await fleet_of(plane).reconciled.get() == ["a"]
+
+
+async def test_an_emulator_that_never_answers_is_asked_again(
+    plane: Plane, world: World, emulated: Emulated, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It was paused, and killed and started again: the question is lost. Samples, depths and mappings recover."""
+    monkeypatch.setattr("testbed.gateway.plane._ANSWER_SECONDS", 0.05)
+    respond, hung, ended = emulated.respond, asyncio.Event(), asyncio.Event()
+
+    async def hang(request: web.BaseRequest) -> web.StreamResponse:
+        hung.set()
+        await ended.wait()
+        return await respond(request)
+
+    journal = tmp_path / "journal.jsonl"
+    emulated.mappings = [[mapping("a")]]
+    emulated.counts = {f"ApproximateNumberOfMessages{kind}": "1" for kind in ("", "NotVisible", "Delayed")}
+    await plane.begin(order(journal))
+    world.emulator.respond = hang
+    fleet_of(plane).statuses = [status(QUEUE)]
+    await plane.changed("lambda", "CreateEventSourceMapping", "a")
+    await hung.wait()
+    await sleep_a_little()
+    world.emulator.respond = respond
+    assert await fleet_of(plane).reconciled.get() == ["a"]
+    await sampled(journal, 3)
+    ended.set()
+    assert not plane.death.done()
