@@ -46,7 +46,11 @@ def test_every_command_is_one_that_the_program_takes(command: str) -> None:
 def test_every_option_in_the_pages_exists(pytestconfig: pytest.Config) -> None:
     """Of one of the commands, or of pytest with the testbed's plugin."""
     known = {option for parser in subcommands().values() for option in parser._option_string_actions}
-    known |= {option for option in ("--testbed-seed", "--testbed-out") if pytestconfig.getoption(option, "-") != "-"}
+    known |= {
+        option
+        for option in ("--testbed-seed", "--testbed-out", "--testbed-engine")
+        if pytestconfig.getoption(option, "-") != "-"
+    }
     named = {option for page in PAGES for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", read_page(page))}
     assert named <= known
 
