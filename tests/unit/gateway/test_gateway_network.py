@@ -1,8 +1,11 @@
 """The network between gateway and emulator: it can be cut and mended, and the emulator can move."""
 
 import asyncio
+import json
 import socket
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
 import aiohttp
 import pytest
@@ -11,8 +14,10 @@ from gateway_world import TOKEN, World, until
 from multidict import CIMultiDict
 
 from testbed.compute.aws import AwsCallError
+from testbed.compute.pollers.fleet import PollerFleet
 from testbed.gateway.caller import AwsClient
 from testbed.gateway.message import Inbound
+from testbed.semantics.profile import aws as aws_profile
 
 SILENCE = 0.2  # seconds for which nothing happens
 FROM_EMULATOR = {"x-testbed-caller": "emulator", "x-testbed-token": TOKEN}
@@ -358,3 +363,81 @@ async def test_pictures_on_pages_of_others_are_refused(world: World, site: str, 
     request = f"GET /x HTTP/1.1\r\nHost: {world.host}\r\nConnection: close\r\nSec-Fetch-Site: {site}\r\n\r\n"
     assert int((await world.exchange(request.encode())).split(b" ", 2)[1]) == status
     assert bool(world.emulator.received) == (status == 200)
+
+
+# Pollers
+
+
+QUEUE = "http://127.0.0.1/000000000000/orders"
+MAPPING = {
+    "UUID": "m-1",
+    "EventSourceArn": "arn:aws:sqs:us-east-1:000000000000:orders",
+    "FunctionArn": "arn:aws:lambda:us-east-1:000000000000:function:f",
+    "State": "Enabled",
+    "BatchSize": 1,
+}
+
+
+class Queue:
+    """A queue as the emulator has it."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+        self.deleted: list[str] = []
+        self.receiving = 0
+
+    async def respond(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer what the poller of a queue asks; a receive waits for half a second at most."""
+        operation = request.headers["X-Amz-Target"].rpartition(".")[2]
+        document = json.loads(await request.read())
+        if operation == "ReceiveMessage":
+            return web.json_response(await self._receive())
+        if operation == "DeleteMessageBatch":
+            self.deleted += [entry["ReceiptHandle"] for entry in document["Entries"]]
+            return web.json_response({"Successful": [], "Failed": []})
+        return web.json_response({"QueueUrl": QUEUE, "Attributes": {"VisibilityTimeout": "30"}})
+
+    async def _receive(self) -> dict[str, object]:
+        self.receiving += 1
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await until_slowly(lambda: self.messages)
+        self.receiving -= 1
+        if not self.messages:
+            return {}
+        name = self.messages.pop()
+        message = {"MessageId": name, "ReceiptHandle": name, "Body": name, "MD5OfBody": name, "Attributes": {}}
+        return {"Messages": [message]}
+
+
+async def until_slowly(condition: Callable[[], object]) -> None:
+    """Wait without using the processor up."""
+    while not condition():  # noqa: ASYNC110 - as above
+        await asyncio.sleep(0.005)
+
+
+async def test_pollers_outlive_a_cut(world: World) -> None:
+    """What was in hand is deleted at its end, new messages are read within a second, and nothing has piled up."""
+    queue = Queue()
+    world.emulator.respond, world.emulator.reads_itself = queue.respond, True
+    client = AwsClient(world.gateway.aws, world.host)
+    fleet = PollerFleet(client, world.gateway, world.journal.record, aws_profile, time.time)
+    await fleet.reconcile([MAPPING])
+    queue.messages = ["before"]
+    await until_slowly(lambda: queue.deleted == ["before"])
+    world.functions.began.clear()
+    world.functions.may_answer.clear()
+    queue.messages = ["in hand"]
+    await world.functions.began.wait()
+    world.way_to_emulator.cut()
+    world.functions.may_answer.set()
+    await asyncio.sleep(1)  # the receives that were under way have ended at the emulator
+    assert (queue.deleted, queue.receiving) == (["before"], 0)
+    queue.messages = ["after"]
+    world.way_to_emulator.mend()
+    async with asyncio.timeout(1):
+        await until_slowly(lambda: sorted(queue.deleted) == ["after", "before", "in hand"])
+    assert queue.receiving <= aws_profile.sqs.starting_pollers
+    assert fleet.status()[0].uuid == "m-1"
+    await fleet.stop(grace=0.0)
+    assert [line for line in world.journal.of("mapping") if line["event"] == "error"] == []
