@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _SOCKET: Final = Path("/var/run/docker.sock")
 _ANSWER_SECONDS: Final = 3.0
 _CALL_SECONDS: Final = 60
+_REMOVE_SECONDS: Final = 20.0
+_AGAIN_SECONDS: Final = 0.1
 _LOCAL: Final = frozenset({"localhost", LOOPBACK, "::1"})
 _BRIDGE: Final = "bridge"
 _TELL_SECONDS: Final = 1.0
@@ -108,10 +110,16 @@ class DockerHost:
         """
         from docker.errors import APIError  # noqa: PLC0415 - see the module's docstring
 
+        began = time.monotonic()
         told = {"label": [f"{name}={value}" for name, value in labels.items()]}
         while found := self._client.client.containers.list(all=True, filters=told, sparse=True):
-            with contextlib.suppress(APIError), ThreadPoolExecutor() as pool:  # somebody else removes it already
-                list(pool.map(lambda container: container.remove(force=True, v=True), found))
+            try:
+                with ThreadPoolExecutor() as pool:
+                    list(pool.map(lambda container: container.remove(force=True, v=True), found))
+            except APIError:  # somebody else may be removing it already
+                if time.monotonic() - began > _REMOVE_SECONDS:
+                    raise
+                time.sleep(_AGAIN_SECONDS)
 
     def close(self) -> None:
         """Close the connections."""

@@ -25,7 +25,7 @@ class FakeDocker:
         bridge: The addresses of its default network.
         pull: Events that it answers a pull with.
         appear: Containers that come up one by one, each after a listing.
-        broken: Whether it fails at all that concerns containers.
+        stuck: How many containers it will not remove, as they are being removed already.
         asked: Methods and paths of the requests.
         host: Its DOCKER_HOST.
     """
@@ -35,7 +35,7 @@ class FakeDocker:
     bridge: dict[str, str] = field(default_factory=lambda: {"Subnet": "127.0.0.0/8", "Gateway": "127.0.0.1"})
     pull: list[dict[str, Any]] = field(default_factory=list)
     appear: list[tuple[str, dict[str, str]]] = field(default_factory=list)
-    broken: bool = False
+    stuck: int = 0
     asked: list[str] = field(default_factory=list)
     host: str = ""
 
@@ -53,8 +53,9 @@ class FakeDocker:
         }
         if path in documents:
             return 200, documents[path]
-        if self.broken and path.startswith("/containers"):
-            return 500, {"message": "out of order"}
+        if method == "DELETE" and self.stuck:
+            self.stuck -= 1
+            return 409, {"message": "removal is already in progress"}
         if path == "/containers/json":
             return 200, self._listed(json.loads(query["filters"][0])["label"])
         if method == "DELETE" and self.containers.pop(path.removeprefix("/containers/"), None) is not None:

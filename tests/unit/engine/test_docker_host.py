@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from docker.errors import DockerException
 from fake_docker import FakeDocker
 
 from testbed.engine import docker_host
@@ -138,6 +139,26 @@ async def test_a_pull_that_fails_is_told_with_the_registrys_reason(host: DockerH
     engine.pull = [{"status": "Pulling"}, {"error": "manifest unknown"}]
     with pytest.raises(HarnessError, match="image postgres:16 is not here and cannot be pulled: manifest unknown"):
         host.ensure("postgres:16", lambda _: None)
+    host.close()
+
+
+async def test_containers_with_the_labels_are_removed(host: DockerHost, engine: FakeDocker) -> None:
+    """Only those; one that somebody else is removing is waited for."""
+    engine.containers = {"a": {"run": "1"}, "b": {"run": "2"}, "c": {"run": "1", "part": "x"}}
+    engine.stuck = 2
+    host.remove({"run": "1"})
+    assert engine.containers == {"b": {"run": "2"}}
+    host.close()
+
+
+async def test_containers_that_stay_are_no_success(
+    host: DockerHost, engine: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Docker's refusal goes to the caller when it lasts."""
+    monkeypatch.setattr(docker_host, "_REMOVE_SECONDS", 0.2)
+    engine.containers, engine.stuck = {"a": {"run": "1"}}, 1000
+    with pytest.raises(DockerException, match="already in progress"):
+        host.remove({"run": "1"})
     host.close()
 
 

@@ -58,7 +58,7 @@ def test_what_docker_does_not_remove_is_left_to_the_next_run(
 ) -> None:
     """The folder stays: it names the run."""
     monkeypatch.setattr(guard, "_DOCKER_SECONDS", 0.01)
-    docker.broken = True
+    docker.containers, docker.stuck = {"a": MINE}, 1
     guard.clean("mine", folder)
     assert (folder / guard.CONTAINERS).exists()
 
