@@ -29,6 +29,8 @@ _POSTGRES_SECONDS: Final = 1.0
 _GIVE_UP_SECONDS: Final = 10.0
 _CREATING_SECONDS: Final = 10.0  # Docker may still create what a process asked for that was killed meanwhile
 _DOCKER_SECONDS: Final = 30.0
+_SWEEP_SECONDS: Final = 0.5
+_CALL_SECONDS: Final = 5.0
 _SHARED_MEMORY_LINE: Final = 6  # LOCK_FILE_LINE_SHMEM_KEY, less one, in PostgreSQL's src/include/utils/pidfile.h
 
 
@@ -43,7 +45,17 @@ def processes(token: str) -> Iterator[psutil.Process]:
             continue  # it ended meanwhile, or belongs to someone else
 
 
-def clean(token: str, folder: Path) -> None:
+def sweep(token: str, folder: Path) -> None:
+    """Do what the guard of another run has left to do; a Docker engine that does not answer must not hold up this one.
+
+    Args:
+        token: The other run's.
+        folder: The other run's.
+    """
+    clean(token, folder, docker_seconds=_SWEEP_SECONDS)
+
+
+def clean(token: str, folder: Path, *, docker_seconds: float = _DOCKER_SECONDS) -> None:
     """End every process of the run, remove its containers and its folder.
 
     It looks again until nothing is found, as a process may have started another one meanwhile. Postgres gets its
@@ -59,7 +71,7 @@ def clean(token: str, folder: Path) -> None:
     for lock_file in folder.glob("*/postmaster.pid"):
         forget_killed_postgres(lock_file)
     marker = folder / CONTAINERS
-    if not marker.exists() or _removed(token, marker):
+    if not marker.exists() or _removed(token, marker, docker_seconds):
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -90,16 +102,16 @@ def _end(process: psutil.Process, *, patient: bool) -> None:
                 member.resume() if patient else member.kill()  # whoever is paused gets no other signal
 
 
-def _removed(token: str, marker: Path) -> bool:
+def _removed(token: str, marker: Path, seconds: float) -> bool:
     """Remove the run's containers; False when Docker does not do it: the folder stays, and the next run tries again."""
     from docker.client import from_env  # noqa: PLC0415 - takes a third of a second, and most runs have no containers
     from docker.errors import DockerException  # noqa: PLC0415 - the same
 
     environment = {**os.environ, "DOCKER_HOST": marker.read_text()}
     began = time.monotonic()
-    while time.monotonic() - began < _DOCKER_SECONDS:
+    while time.monotonic() - began < seconds:
         with contextlib.suppress(DockerException, OSError):  # tried again
-            with contextlib.closing(from_env(environment=environment, timeout=10)) as client:
+            with contextlib.closing(from_env(environment=environment, timeout=_CALL_SECONDS)) as client:
                 found = client.containers.list(all=True, filters={"label": f"{LABEL}={token}"}, sparse=True)
                 for container in found:
                     container.remove(force=True, v=True)

@@ -358,6 +358,6 @@ def _sweep() -> None:
                 continue
             with (folder / _LOCK).open() as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                guard.clean(folder.name.removeprefix(_PREFIX), folder)
+                guard.sweep(folder.name.removeprefix(_PREFIX), folder)
         except OSError:
             continue  # in use, or not complete yet

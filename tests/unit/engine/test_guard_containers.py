@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fake_docker import FakeDocker
 
-from testbed.engine import RunSpace, guard
+from testbed.engine import RunSpace, guard, runspace
 from testbed.errors import HarnessError
 
 MINE, OTHERS = {guard.LABEL: "mine"}, {guard.LABEL: "other"}
@@ -57,10 +57,15 @@ def test_what_docker_does_not_remove_is_left_to_the_next_run(
     docker: FakeDocker, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The folder stays: it names the run."""
-    monkeypatch.setattr(guard, "_DOCKER_SECONDS", 0.01)
     docker.containers, docker.stuck = {"a": MINE}, 1
-    guard.clean("mine", folder)
+    guard.clean("mine", folder, docker_seconds=0.01)
     assert (folder / guard.CONTAINERS).exists()
+    renamed = folder.rename(folder.with_name("serverless-testbed-mine"))
+    (renamed / "lock").touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder.parent))
+    runspace._sweep()
+    assert docker.containers == {}
+    assert not renamed.exists()
 
 
 def test_a_run_without_containers_asks_nobody(docker: FakeDocker, folder: Path) -> None:
