@@ -73,10 +73,9 @@ class Lease:
 
     async def expire(self) -> None:
         """End the lease if its holder has not been heard of for too long."""
-        if self._lapsed:
-            async with self._changing:
-                if self._lapsed:
-                    await self._free()
+        async with self._changing:
+            if self._lapsed:
+                await self._free()
 
     @property
     def _lapsed(self) -> bool:

@@ -189,7 +189,7 @@ class Plane:
             self.postgres = proxy
         else:
             self.postgres.move((host, port), admin)
-            await self._read_anew()
+            await self.read_anew()
         return self.postgres.port
 
     def cut(self, part: str | None) -> None:
@@ -216,7 +216,7 @@ class Plane:
             self.journal.record("engine", event="mend", part=part)
             network.mend()
             if network is self._emulator:
-                await self._read_anew()
+                await self.read_anew()
 
     def _network(self, part: str | None) -> Emulator | PostgresProxy:
         """What stands before ``part``."""
@@ -226,7 +226,7 @@ class Plane:
             return self.postgres
         raise UsageError(f"there is no part {part!r}", "the parts are 'localstack' and 'postgres', once connected")
 
-    async def _read_anew(self) -> None:
+    async def read_anew(self) -> None:
         """Believe nothing that was read from the emulator."""
         self.compute.forget()
         await self.gateway.rest_apis.changed("", "")

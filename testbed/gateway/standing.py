@@ -95,6 +95,7 @@ async def attach(plane: Plane, settings: Settings) -> None:
     await plane.connect(
         settings.emulator_url, str(server["host"]), int(server.get("port") or 5432), str(server["user"])
     )
+    await plane.read_anew()  # something may be deployed already: this process may have been started again
 
 
 async def _until(problem: Callable[[], Awaitable[str | None]], part: str) -> None:

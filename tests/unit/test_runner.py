@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -274,6 +275,33 @@ async def test_all_is_well(bed: FakeBed, folder: RunFolder, shop: str) -> None:
         {"claim": "no acknowledged order is lost", "holds": True, "observed": f"0 of {ORDERS}"}
     ]
     assert bed.plane.begun[0]["architecture"] == "a"
+
+
+async def test_second_zero_is_told_by_the_plane_s_own_clock(bed: FakeBed, folder: RunFolder, shop: str) -> None:
+    """It may be another machine's."""
+    bed.plane.clock_ahead = 1e6
+    await run(deploying(a=deployed(shop, Ids())), folder)
+    [begun] = bed.plane.begun
+    assert 0 <= time.monotonic() + 1e6 - begun["zero"] < 60
+
+
+async def test_only_the_architecture_s_own_mappings_are_removed(bed: FakeBed, folder: RunFolder, shop: str) -> None:
+    """What was there before is somebody else's."""
+    mappings = ["others"]
+
+    def deploy(_aws: Aws, _db: Db) -> Deployment:
+        mappings.append("own")
+        return Deployment(url=shop, stored=Ids())  # type: ignore[arg-type]  # a place like a table
+
+    pages = SimpleNamespace(paginate=lambda: [{"EventSourceMappings": [{"UUID": each} for each in mappings]}])
+    bed.aws = SimpleNamespace(
+        client=lambda _: SimpleNamespace(
+            get_paginator=lambda _: pages,
+            delete_event_source_mapping=lambda UUID: mappings.remove(UUID),  # noqa: N803, PLW0108 - by keyword, as AWS calls it
+        )
+    )
+    await run(deploying(a=deploy), folder)
+    assert mappings == ["others"]
 
 
 @pytest.mark.usefixtures("bed")

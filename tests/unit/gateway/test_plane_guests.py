@@ -152,14 +152,6 @@ async def test_a_journal_that_nobody_gave_a_path_is_fetched(client: PlaneClient,
     assert numbers == {"a": list(range(3)), "b": list(range(20_000))}
 
 
-async def test_what_is_recorded_so_far_can_be_fetched(client: PlaneClient, plane: Plane, tmp_path: Path) -> None:
-    """For a run that breaks off."""
-    await client.call("begin", **begin())
-    plane.journal.record("api")
-    await client.fetch_journal(tmp_path / "journal.jsonl")
-    assert '"hop": "api"' in (tmp_path / "journal.jsonl").read_text(encoding="utf-8")
-
-
 async def test_a_plane_without_a_journal_gives_an_empty_one(client: PlaneClient, tmp_path: Path) -> None:
     """No test has begun."""
     await client.fetch_journal(tmp_path / "journal.jsonl")

@@ -57,10 +57,15 @@ class FakePlane:
 
     def __init__(self) -> None:
         self.connected: list[tuple[str, str, int, str]] = []
+        self.has_read = False
 
     async def connect(self, *parts: Any) -> int:
         self.connected.append(parts)  # type: ignore[arg-type]  # as they come
         return 5432
+
+    async def read_anew(self) -> None:
+        assert self.connected
+        self.has_read = True
 
 
 def health(world: World, **document: object) -> None:
@@ -87,7 +92,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_the_plane_is_put_in_front_of_both_parts(world: World, postgres_server: Server) -> None:
-    """Once LocalStack has loaded its services, and with the superuser's name."""
+    """Once LocalStack has loaded its services, with the superuser's name; what is deployed already is read."""
     health(world, warm=False, error=None)
     plane: Any = FakePlane()
     attaching = asyncio.create_task(attach(plane, settings_of(world, postgres_server)))
@@ -96,6 +101,7 @@ async def test_the_plane_is_put_in_front_of_both_parts(world: World, postgres_se
     health(world, warm=True, error=None)
     await attaching
     assert plane.connected == [(world.way_to_emulator.url, "127.0.0.1", postgres_server.port, "postgres")]
+    assert plane.has_read
 
 
 @pytest.mark.parametrize(
