@@ -28,7 +28,7 @@ _POLL_SECONDS: Final = 0.02
 _POSTGRES_SECONDS: Final = 1.0
 _GIVE_UP_SECONDS: Final = 10.0
 _CREATING_SECONDS: Final = 10.0  # Docker may still create what a process asked for that was killed meanwhile
-_DOCKER_SECONDS: Final = 30.0
+_DOCKER_SECONDS: Final = 15.0
 _SWEEP_SECONDS: Final = 0.5
 _CALL_SECONDS: Final = 5.0
 _SHARED_MEMORY_LINE: Final = 6  # LOCK_FILE_LINE_SHMEM_KEY, less one, in PostgreSQL's src/include/utils/pidfile.h
@@ -115,7 +115,7 @@ def _removed(token: str, marker: Path, seconds: float) -> bool:
                 found = client.containers.list(all=True, filters={"label": f"{LABEL}={token}"}, sparse=True)
                 for container in found:
                     container.remove(force=True, v=True)
-            if not found and time.time() - marker.stat().st_mtime > _CREATING_SECONDS:
+            if time.time() - marker.stat().st_mtime > _CREATING_SECONDS:
                 return True
         time.sleep(0.2)
     return False
