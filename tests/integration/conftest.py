@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sale
 from beds import RunOnLoop, kept_up, loop_in_background
 from engines import ENGINE_VARIABLE, ENGINES, MODES, docker_ledger
 from observing import JournalReader, RecordingFunction, deploy_recording_function
@@ -29,12 +30,13 @@ def pytest_runtest_call(item: pytest.Item) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say which engines were tested, and which were not, and why."""
+    """Say which engines were tested, which were not and why, and how they compare."""
     said = [
         f"{mode} NOT tested: {ENGINES.missing[mode]}" if mode in ENGINES.missing else f"{mode}: {_ran[mode]} tests"
         for mode in MODES
     ]
-    terminalreporter.write_line(f"engines: {'; '.join(said)}")
+    for line in (f"engines: {'; '.join(said)}", *sale.table()):
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session", autouse=True)

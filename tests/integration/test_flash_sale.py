@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from sale import sale_on
 
 from testbed.ledger.verdict import Verdict
 from testbed.pytest_plugin import RunScenario
@@ -12,9 +13,11 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.timeout(300)
-def test_flash_sale_in_short_keeps_every_promise(run_scenario: RunScenario, tmp_path: Path) -> None:
+def test_flash_sale_in_short_keeps_every_promise(mode: str, tmp_path: Path) -> None:
     """A third of the sale: sync refuses and says why, the buffered ones accept all and dead-letter just the poison."""
-    run = run_scenario(ROOT / "scenarios" / "flash_sale.py", scale=0.3)
+    sale = sale_on(mode, tmp_path)
+    run = sale.verdict
+    assert run.engine.mode == mode
     claims = {
         name: [claim for claim in found.expectations if not claim.holds] for name, found in run.architectures.items()
     }
@@ -26,8 +29,7 @@ def test_flash_sale_in_short_keeps_every_promise(run_scenario: RunScenario, tmp_
     assert sqs.resources.peak_connections <= 10  # MaximumConcurrency
     assert kinesis.resources.peak_connections <= 4  # one per shard
     assert sqs.ledger.dead_lettered == kinesis.ledger.dead_lettered == sqs.ledger.poison > 0
-    folder = next((tmp_path / "runs").glob("*-flash-sale-42"))
-    kept = {path.name for path in folder.iterdir()}
+    kept = {path.name for path in sale.folder.iterdir()}
     assert kept >= {
         "manifest.json",
         "history.jsonl",
@@ -37,10 +39,11 @@ def test_flash_sale_in_short_keeps_every_promise(run_scenario: RunScenario, tmp_
         "junit.xml",
         "logs",
     }
-    assert json.loads((folder / "verdict.json").read_text())["verdict"] == "valid"
-    assert "REPORT RequestId" in (folder / "logs" / "orders-from-queue.log").read_text()
+    assert json.loads((sale.folder / "verdict.json").read_text())["verdict"] == "valid"
+    assert "REPORT RequestId" in (sale.folder / "logs" / "orders-from-queue.log").read_text()
 
 
+@pytest.mark.usefixtures("mode")
 def test_a_consumer_that_acknowledges_before_it_writes_is_caught(run_scenario: RunScenario) -> None:
     """Its orders are accepted and then nowhere: lost, by name and with examples, and the verdict is invalid."""
     run = run_scenario(ROOT / "tests" / "integration" / "scenarios" / "broken_consumer.py")
