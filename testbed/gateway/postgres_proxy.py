@@ -291,8 +291,6 @@ class _Session(asyncio.Protocol):
 
     def freeze(self) -> _Frozen:
         """Ends the session here, while its connections stay open as they are, and neither side hears of it."""
-        if self._held is not None:
-            self._held.cancel()
         client, self._client = self._client, None
         frozen = _Frozen([_detached(each) for each in (client, self._server.give_up()) if each], self._server.accepted)
         self._end_if_over()
