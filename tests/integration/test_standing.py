@@ -13,9 +13,10 @@ import psycopg
 import pytest
 from command import TINY, Command, assert_nothing_is_left, command, ran
 
+from testbed import deploy
 from testbed.engine import guard
-from testbed.gateway.inventory import Inventory
-from testbed.scenario import Aws
+from testbed.gateway.inventory import KINDS, Inventory
+from testbed.scenario import ROLE, Aws
 
 TOKEN = "of-the-test"  # noqa: S105 - of a test
 
@@ -99,6 +100,46 @@ def test_runs_follow_each_other_and_leave_what_was_there(stood: Stood, tmp_path:
     assert fates[0]["fired"] > 0
     assert sqs.receive_message(QueueUrl=queue)["Messages"][0]["Body"] == "kept"
     sqs.delete_queue(QueueUrl=queue)
+
+
+def deploy_one_of_each(aws: Aws, folder: Path) -> None:
+    """A resource of each kind, with what makes it hard to delete."""
+    (folder / "handler.py").write_text("def handler(event, context):\n    pass\n")
+    function = deploy.function(aws, "one", folder, "handler.handler")
+    deploy.rest_api(aws, "one", "POST", "/one", function)
+    queue = deploy.queue_arn(aws, aws.client("sqs").create_queue(QueueName="one")["QueueUrl"])
+    aws.client("lambda").create_event_source_mapping(FunctionName="one", EventSourceArn=queue)
+    aws.client("kinesis").create_stream(StreamName="one", ShardCount=1)
+    aws.client("sns").create_topic(Name="one")
+    aws.client("dynamodb").create_table(
+        TableName="one",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+    )
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket="one")
+    s3.put_bucket_versioning(Bucket="one", VersioningConfiguration={"Status": "Enabled"})
+    for _ in range(2):
+        s3.put_object(Bucket="one", Key="a/b", Body=b"x")
+    s3.delete_object(Bucket="one", Key="a/b")
+    aws.client("events").put_rule(Name="one", EventPattern='{"source": ["one"]}')
+    aws.client("events").put_targets(Rule="one", Targets=[{"Id": "q", "Arn": queue}])
+    aws.client("stepfunctions").create_state_machine(
+        name="one", definition='{"StartAt": "a", "States": {"a": {"Type": "Pass", "End": true}}}', roleArn=ROLE
+    )
+    aws.client("logs").create_log_group(logGroupName="/one")
+    template = {"Resources": {"Q": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "of-a-stack"}}}}
+    aws.client("cloudformation").create_stack(StackName="one", TemplateBody=json.dumps(template))
+    aws.client("cloudformation").get_waiter("stack_create_complete").wait(StackName="one", WaiterConfig={"Delay": 1})
+
+
+def test_every_kind_of_resource_can_be_removed(stood: Stood, tmp_path: Path) -> None:
+    """By LocalStack as it is, rules with targets and buckets with versions included."""
+    deploy_one_of_each(Aws(stood.endpoint), tmp_path)
+    assert stood.deployed.keys() == {kind.name for kind in KINDS}
+    assert Inventory(stood.endpoint).remove_others({}) == []
+    assert stood.deployed == {}
 
 
 def test_a_name_that_is_taken_is_the_user_s_to_free(stood: Stood, tmp_path: Path) -> None:
