@@ -89,25 +89,13 @@ class Emulator:
         Raises:
             EmulatorUnreachableError: The emulator did not answer.
         """
-        if self.is_cut:
+        while self.is_cut:
             await self.reachable.wait()
             if request.abandoned():
                 raise EmulatorUnreachableError("the network was cut, and the client gave up")
         if not self.url:
             raise EmulatorUnreachableError("it is still starting")
-        headers = CIMultiDict(
-            (name, value) for name, value in request.headers.items() if name.lower() not in _CONNECTION_HEADERS
-        )
-        url = URL(self.url + request.target, encoded=True)
-        response = await self._connected(
-            self._session.request(request.method, url, headers=headers, data=_data(request), allow_redirects=False)
-        )
-        reply = Reply(response.status, _end_to_end(response))
-        if (response.content_length or _HELD_BYTES + 1) <= _HELD_BYTES or request.method == "HEAD":
-            reply.body = await self._connected(response.read())
-        else:
-            reply.stream = self._pieces(response)
-        return reply
+        return await self._connected(self._exchange(request))
 
     async def close(self) -> None:
         """Close all connections."""
@@ -115,6 +103,21 @@ class Emulator:
             task.cancel()
         await asyncio.gather(*self._closing, return_exceptions=True)
         await self._session.close()
+
+    async def _exchange(self, request: Inbound) -> Reply:
+        headers = CIMultiDict(
+            (name, value) for name, value in request.headers.items() if name.lower() not in _CONNECTION_HEADERS
+        )
+        url = URL(self.url + request.target, encoded=True)
+        response = await self._session.request(
+            request.method, url, headers=headers, data=_data(request), allow_redirects=False
+        )
+        reply = Reply(response.status, _end_to_end(response))
+        if (response.content_length or _HELD_BYTES + 1) <= _HELD_BYTES or request.method == "HEAD":
+            reply.body = await response.read()
+        else:
+            reply.stream = self._pieces(response)
+        return reply
 
     async def _connected(self, work: Awaitable[_T]) -> _T:
         """The result of ``work``; a failure is told once the network is there to tell it."""
