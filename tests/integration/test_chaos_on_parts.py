@@ -116,23 +116,26 @@ class Customers:
 
     def __init__(self, shop: Shop) -> None:
         self.orders: list[Order] = []
+        self._underway: list[asyncio.Task[None]] = []
         self._shop = shop
 
     @asynccontextmanager
     async def ordering(self) -> AsyncIterator[None]:
         """Order until the body ends, and then wait for the answers."""
-        patience = aiohttp.ClientTimeout(total=PATIENCE)
-        async with aiohttp.ClientSession(timeout=patience) as session, asyncio.TaskGroup() as group:
-            coming = group.create_task(self._come(session, group))
-            yield
-            coming.cancel()
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE)) as session:
+            coming = asyncio.create_task(self._come(session))
+            try:
+                yield
+            finally:
+                coming.cancel()
+                await asyncio.gather(*self._underway)
 
-    async def _come(self, session: aiohttp.ClientSession, group: asyncio.TaskGroup) -> None:
+    async def _come(self, session: aiohttp.ClientSession) -> None:
         while True:
             for way in self._shop.urls:
                 order = Order(f"o-{next(self._numbers)}", way, time.monotonic())
                 self.orders.append(order)
-                group.create_task(self._send(session, order))
+                self._underway.append(asyncio.create_task(self._send(session, order)))
             await asyncio.sleep(1 / RATE)
 
     async def _send(self, session: aiohttp.ClientSession, order: Order) -> None:
