@@ -338,6 +338,8 @@ async def test_the_port_for_containers_answers_all_to_who_has_the_token(world: W
         ("sqs.us-east-1.localhost.localstack.cloud:4566", 200),
         ("localhost.localstack.cloud", 200),
         ("bucket.s3.us-east-1.amazonaws.com", 200),
+        ("sync-127.0.0.1:4566", 200),
+        ("000000000000.127.0.0.1:4566", 200),
         ("abc.execute-api.localhost.localstack.cloud:4566", 403),  # no such API; the emulator was asked
         ("evil.example:4566", 403),
         ("localhost.evil.example", 403),
