@@ -151,14 +151,25 @@ class Container:
         await self._ask("reconnect", put_back)
 
     async def address(self) -> tuple[str, int]:
-        """Host and port at which it is reached now."""
+        """Host and port at which it is reached now.
+
+        Raises:
+            HarnessError: It has ended, or Docker does not say.
+        """
 
         def look() -> tuple[str, int]:
             host = self._container.get_container_host_ip()
             port = self._container._get_exposed_port(self._port)  # noqa: SLF001 - the public one refuses a paused one
             return (LOOPBACK if host == "localhost" else host), port
 
-        return await self._ask("find", look)
+        try:
+            return await self._ask("find", look)
+        except HarnessError:
+            await asyncio.wait((self._ended,), timeout=2 * _LAST_LINES_SECONDS)
+            if self.running:
+                raise
+            death = self.death()  # what has ended has no port any more
+            raise HarnessError(f"{death.message} while it started", log_tail=death.log_tail) from None
 
     def close(self) -> None:
         """Close the connections to Docker."""
