@@ -107,7 +107,6 @@ def _environment(space: RunSpace, installation: Installation, plane: Plane, port
         "OVERRIDE_IN_DOCKER": "0",  # in a container it would ignore FILESYSTEM_ROOT and share state with others
         "PROVIDER_OVERRIDE_DYNAMODB": "moto",
         "PROVIDER_OVERRIDE_DYNAMODBSTREAMS": "moto",
-        "PROVIDER_OVERRIDE_KINESIS": "moto",
     }
 
 
@@ -125,6 +124,7 @@ def common_environment(plane: Plane) -> dict[str, str]:
         "SQS_DISABLE_CLOUDWATCH_METRICS": "1",  # a metric for each send is the largest cost of SQS
         "SQS_ENDPOINT_STRATEGY": "off",  # queue URLs as AWS writes them, without a host name that needs DNS
         "LAMBDA_RUNTIME_EXECUTOR": "testbed",
+        "PROVIDER_OVERRIDE_KINESIS": "moto",  # the image's own, on Node, takes less than half as many records a second
     }
 
 
