@@ -18,7 +18,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from testbed.engine import EngineInfo, Login, PartName, Postgres
+from testbed.engine import EngineInfo, Login, PartName, Postgres, administer
 from testbed.errors import EngineDiedError, HarnessError, TestbedError, UsageError
 from testbed.gateway.client import PlaneClient
 from testbed.gateway.inventory import KINDS, Known
@@ -255,9 +255,7 @@ def _server(standing: Standing) -> Postgres:
 
 async def _administer(postgres: Postgres) -> psycopg.AsyncConnection:
     try:
-        return await psycopg.AsyncConnection.connect(
-            postgres.admin_dsn, autocommit=True, sslmode="disable", connect_timeout=_CONNECT_SECONDS
-        )
+        return await administer(postgres, connect_timeout=_CONNECT_SECONDS)
     except psycopg.OperationalError as error:
         raise UsageError(
             f"Postgres of the standing testbed cannot be used: {_first_line(error)}", "see --dsn"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from testbed.engine.base import Engine, EngineInfo, EngineOrder, Front, Launcher, Part, PartName
 from testbed.engine.docker_host import DockerHost, NoDockerError, may_be_there, reach
 from testbed.engine.facts import EngineFacts, inspect_engine
-from testbed.engine.postgres import Login, Postgres, check_max_connections
+from testbed.engine.postgres import Login, Postgres, administer, check_max_connections
 from testbed.engine.process import ProcessLauncher
 from testbed.engine.runspace import Child, RunSpace
 from testbed.errors import TestbedError
@@ -24,6 +24,7 @@ __all__ = [
     "PartName",
     "Postgres",
     "RunSpace",
+    "administer",
     "check_max_connections",
     "choose_launcher",
     "inspect_engine",

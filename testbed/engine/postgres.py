@@ -348,9 +348,16 @@ async def _connects(port: int) -> bool:
         return False
 
 
-async def administer(postgres: Postgres) -> psycopg.AsyncConnection:
-    """A connection of the superuser; without TLS whatever the user's PGSSLMODE says."""
-    return await psycopg.AsyncConnection.connect(postgres.admin_dsn, autocommit=True, sslmode="disable")
+async def administer(postgres: Postgres, *, connect_timeout: int | None = None) -> psycopg.AsyncConnection:
+    """A connection of the superuser; without TLS whatever the user's PGSSLMODE says.
+
+    Args:
+        postgres: The server.
+        connect_timeout: Seconds; psycopg's own unless given.
+    """
+    return await psycopg.AsyncConnection.connect(
+        postgres.admin_dsn, autocommit=True, sslmode="disable", connect_timeout=connect_timeout
+    )
 
 
 async def create_app(postgres: Postgres) -> None:

@@ -118,8 +118,9 @@ class DockerLedger:
         threading.Thread(target=self._read, name="Docker's events", daemon=True).start()
 
     def containers(self, token: str) -> list[Container]:
-        """The containers of the run, running or not."""
-        return list(self.client.containers.list(all=True, filters={"label": f"{guard.LABEL}={token}"}))
+        """The containers of the run, running or not; one that ends while Docker tells of it may be missing."""
+        label = f"{guard.LABEL}={token}"
+        return list(self.client.containers.list(all=True, filters={"label": label}, ignore_removed=True))
 
     def container(self, token: str, part: str) -> Container | None:
         """The running container of a part; None where there is none yet."""

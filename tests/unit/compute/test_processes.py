@@ -95,8 +95,9 @@ async def test_a_fork_server_that_cannot_start_says_why(
 
 
 PLANE = """
-import asyncio, sys
+import asyncio, signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell starts in the background
 sys.path.insert(0, {tests!r})
 from conftest import Emulator, Journal, serving
 from testbed.compute.invoke import Compute
@@ -129,13 +130,16 @@ def test_nothing_outlives_the_plane(tmp_path: Path, how: signal.Signals) -> None
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
     ) as plane:
-        assert plane.stdout
-        assert plane.stdout.readline() == b"ready\n"
-        processes = family(psutil.Process(plane.pid))
-        assert len(processes) == 4
-        plane.send_signal(how)
-        plane.wait()
-        assert gone(processes) == []
+        try:
+            assert plane.stdout
+            assert plane.stdout.readline() == b"ready\n"
+            processes = family(psutil.Process(plane.pid))
+            assert len(processes) == 4
+            plane.send_signal(how)
+            plane.wait(timeout=30)
+            assert gone(processes) == []
+        finally:
+            plane.kill()
 
 
 async def test_more_requests_than_the_socket_holds_are_sent_when_there_is_room(

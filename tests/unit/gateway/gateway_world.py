@@ -68,6 +68,20 @@ async def _nothing(_: web.BaseRequest) -> web.StreamResponse:
     return web.Response(body=b"{}")
 
 
+def begin_and_end(may_end: asyncio.Event) -> Respond:
+    """An answer whose second half, ``end``, comes once it may."""
+
+    async def respond(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"begin")
+        await may_end.wait()
+        await response.write(b"end")
+        return response
+
+    return respond
+
+
 class FakeFunctions:
     """Functions that answer ``result`` once they may."""
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 import aiohttp
 import pytest
 from aiohttp import web
-from gateway_world import TOKEN, World, until
+from gateway_world import TOKEN, World, begin_and_end, until
 from multidict import CIMultiDict
 
 from testbed.compute.aws import AwsCallError
@@ -97,16 +97,7 @@ async def test_what_is_asked_by_who_gives_up_in_a_cut_is_never_sent(world: World
 async def test_an_answer_that_is_being_streamed_stops_and_breaks_at_the_end(world: World) -> None:
     """What the emulator sends in the cut is lost."""
     may_go_on = asyncio.Event()
-
-    async def slow(request: web.BaseRequest) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
-        await response.write(b"begin")
-        await may_go_on.wait()
-        await response.write(b"end")
-        return response
-
-    world.emulator.respond = slow
+    world.emulator.respond = begin_and_end(may_go_on)
     async with aiohttp.ClientSession() as session, session.get(f"http://{world.host}/logs") as answer:
         assert await answer.content.readexactly(5) == b"begin"
         world.way_to_emulator.cut()

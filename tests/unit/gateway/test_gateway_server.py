@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 from aiohttp import web
-from gateway_world import World, until
+from gateway_world import World, begin_and_end, until
 
 from testbed.gateway.message import Inbound, Reply
 
@@ -146,16 +146,7 @@ async def test_a_large_upload_is_passed_on_as_it_comes(world: World) -> None:
 async def test_a_large_answer_is_passed_on_as_it_comes(world: World) -> None:
     """The client gets the beginning while the emulator still makes the end."""
     may_end = asyncio.Event()
-
-    async def slow(request: web.BaseRequest) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
-        await response.write(b"begin")
-        await may_end.wait()
-        await response.write(b"end")
-        return response
-
-    world.emulator.respond = slow
+    world.emulator.respond = begin_and_end(may_end)
     async with aiohttp.ClientSession() as session, session.get(f"http://{world.host}/logs") as answer:
         assert await answer.content.readexactly(5) == b"begin"
         may_end.set()
