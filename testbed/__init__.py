@@ -11,6 +11,7 @@ from testbed.ledger.verdict import Expectation, Facts
 from testbed.load.arrivals import Constant, Poisson, Ramp, Spike
 from testbed.records import Queue, Stream, StreamFailures, Table
 from testbed.scenario import Architecture, Aws, Database, Db, Deployment, Scenario, Traffic
+from testbed.semantics import profiles
 
 __all__ = [
     "Architecture",
@@ -35,4 +36,5 @@ __all__ = [
     "Traffic",
     "claims",
     "deploy",
+    "profiles",
 ]

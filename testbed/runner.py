@@ -95,7 +95,7 @@ class _Run:
 
     async def try_all(self, requests: Sequence[Request], show: Show) -> None:
         """Put one architecture after the other on trial, up to the first whose trial comes to no end."""
-        self._folder.write_manifest(self._options, asdict(self._engine))
+        self._folder.write_manifest(self._options, asdict(self._engine), self._scenario.profile.to_json())
         with HistoryWriter(self._folder.history) as history:
             for architecture in self._scenario.architectures:
                 trial = Trial(

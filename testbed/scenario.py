@@ -15,6 +15,7 @@ from testbed.ledger.verdict import Expectation
 from testbed.load.arrivals import Arrivals
 from testbed.load.orders import Request, plan_requests
 from testbed.records import Destination, Source, Table
+from testbed.semantics.profiles import Profile, aws
 
 REGION: Final = "us-east-1"
 ROLE: Final = "arn:aws:iam::000000000000:role/testbed"
@@ -190,6 +191,7 @@ class Scenario:
         architectures: What it is sent to, one after the other.
         database: The Postgres behind them.
         chaos: What goes wrong meanwhile.
+        profile: AWS's numbers, such as ``profiles.legacy`` or ``profiles.aws.compress(60)``.
         drain_seconds: How long after the traffic the sources may take to become empty.
     """
 
@@ -199,6 +201,7 @@ class Scenario:
     architectures: Sequence[Architecture]
     database: Database = field(default_factory=Database)
     chaos: Sequence[Fault] = ()
+    profile: Profile = aws
     drain_seconds: float = 60.0
 
     def __post_init__(self) -> None:

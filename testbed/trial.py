@@ -78,6 +78,7 @@ class Trial:
     async def _run(self) -> ArchitectureVerdict:
         name = self.architecture.name
         self.show(Progress(architecture=name, stage="deploying"))
+        await self.bed.plane.call("profile", profile=self.scenario.profile.to_json())
         db = await self.bed.create_database(name.replace("-", "_"))
         others = await in_daemon_thread(self._mappings)
         deployment = await deployed(self.scenario, self.architecture, self.bed.aws, db)

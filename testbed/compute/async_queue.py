@@ -6,38 +6,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from testbed.compute.result import InvokeResult
+from testbed.semantics.async_invoke import AsyncInvokeProfile
 
 _SERVER_ERROR: Final = 500
 _THROTTLED: Final = 429
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RetryRules:
-    """When Lambda tries an asynchronous invoke again.
-
-    Source: AWS Lambda developer guide, How Lambda handles errors and retries with asynchronous invocation.
-
-    Attributes:
-        error_waits: Seconds before each retry after a function error (1 minute, then 2).
-        throttle_wait: Seconds before the first retry after a throttle or an error of the service; doubles each time.
-            Such retries do not use up those of function errors.
-        throttle_wait_limit: Seconds that such a wait never exceeds (5 minutes).
-        maximum_age: Seconds after which an event is given up (6 hours).
-    """
-
-    error_waits: tuple[float, ...] = (60.0, 120.0)
-    throttle_wait: float = 1.0
-    throttle_wait_limit: float = 300.0
-    maximum_age: float = 21600.0
-
-    def compressed(self, factor: float) -> "RetryRules":
-        """The same with every wait divided by ``factor``."""
-        return RetryRules(
-            error_waits=tuple(wait / factor for wait in self.error_waits),
-            throttle_wait=self.throttle_wait / factor,
-            throttle_wait_limit=self.throttle_wait_limit / factor,
-            maximum_age=self.maximum_age / factor,
-        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +34,7 @@ class AsyncQueue:
         rules: When to try again.
     """
 
-    def __init__(self, rules: RetryRules) -> None:
+    def __init__(self, rules: AsyncInvokeProfile) -> None:
         self._rules = rules
         self._tasks: set[asyncio.Task[None]] = set()
 

@@ -7,14 +7,14 @@ import resource
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from testbed.chaos.call import AwsError
 from testbed.compute import async_queue, refusals
 from testbed.compute.answers import answer, report_status
-from testbed.compute.async_queue import AsyncQueue, RetryRules
+from testbed.compute.async_queue import AsyncQueue
 from testbed.compute.aws import AwsCaller, AwsCallError
 from testbed.compute.environment import Event, Kind, Settings
 from testbed.compute.functions import (
@@ -26,13 +26,14 @@ from testbed.compute.functions import (
     parse_reference,
 )
 from testbed.compute.logs import TAIL_BYTES, LogFolder, billed_milliseconds, end_lines, start_line
-from testbed.compute.pool import INIT_SECONDS, Pool, Start
+from testbed.compute.pool import Pool, Start
 from testbed.compute.processes import Processes
 from testbed.compute.result import InvokeResult
 from testbed.compute.runtime_api import Invocation, RuntimeApi
 from testbed.errors import EngineDiedError, UsageError
 from testbed.semantics import function_errors
-from testbed.semantics.concurrency import Concurrency, Limits
+from testbed.semantics.concurrency import Concurrency
+from testbed.semantics.profiles import Profile, aws
 from testbed.trace import parse_trace
 
 _SWEEPS_PER_LIFETIME: Final = 4
@@ -67,27 +68,6 @@ class Request:
     request_id: str
     trace: str | None = None
     client_context: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
-    """How the compute plane behaves.
-
-    Attributes:
-        limits: Lambda's quotas.
-        retries: When asynchronous invokes are tried again.
-        init_seconds: How long an initialisation may take.
-        idle_seconds: How long an idle environment is kept; AWS publishes no number.
-        region: AWS region.
-        account_id: AWS account.
-    """
-
-    limits: Limits = field(default_factory=Limits)
-    retries: RetryRules = field(default_factory=RetryRules)
-    init_seconds: float = INIT_SECONDS
-    idle_seconds: float = 600.0
-    region: str = "us-east-1"
-    account_id: str = "000000000000"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,7 +116,9 @@ class Compute:
         logs: For function logs; None keeps them in ``folder``.
         gateway_url: Endpoint for every AWS call of the functions.
         run: Token of the run, in the environment of every process.
-        options: Limits and waits.
+        profile: AWS's numbers.
+        region: AWS region.
+        account_id: AWS account.
         on_death: Told when the fork server dies; every invoke fails from then on.
     """
 
@@ -149,35 +131,37 @@ class Compute:
         logs: Path | None = None,
         gateway_url: str,
         run: str,
-        options: Options | None = None,
+        profile: Profile = aws,
+        region: str = "us-east-1",
+        account_id: str = "000000000000",
         on_death: Callable[[EngineDiedError], None] = lambda _: None,
     ) -> None:
-        self._options = options or Options()
+        self._profile = profile
+        self._region, self._account_id = region, account_id
         self._journal = journal
         self._folder = folder
         self._on_death = on_death
         self._dead: EngineDiedError | None = None
         self._functions = Functions(aws, folder / "code")
-        self._concurrency = Concurrency(self._options.limits)
+        self._concurrency = Concurrency(profile.concurrency)
         self._reservations = asyncio.Lock()
         self._logs = LogFolder(logs or folder / "logs")
-        self._events = AsyncQueue(self._options.retries)
+        self._events = AsyncQueue(profile.asynchronous)
         self._api = RuntimeApi()
         self._processes = Processes(folder / "fork-server.log", run, self._died)
         settings = Settings(
             gateway_url=gateway_url,
             run=run,
-            region=self._options.region,
-            account_id=self._options.account_id,
+            region=region,
+            account_id=account_id,
             temp=folder / "tmp",
         )
         self._pool = Pool(
             self._processes,
             self._api,
             settings,
-            on_end=self._concurrency.environment_ended,
-            init_seconds=self._options.init_seconds,
-            idle_seconds=self._options.idle_seconds,
+            on_end=self._environment_ended,
+            lifecycle=profile.lifecycle,
         )
         self._running: set[asyncio.Task[InvokeResult]] = set()
         self._sweeper: asyncio.Task[None] | None = None
@@ -216,6 +200,14 @@ class Compute:
         self._pool.cold_starts.clear()
         self._concurrency.restart()
         self._invokes = self._throttles = 0
+
+    async def use(self, profile: Profile) -> None:
+        """Run by other numbers from now on; what runs until now ends, as with `reset`."""
+        await self.reset()
+        self._profile = profile
+        self._concurrency = Concurrency(profile.concurrency)
+        self._events = AsyncQueue(profile.asynchronous)
+        self._pool.lifecycle = profile.lifecycle
 
     def invalidate(self, name: str) -> None:
         """Function ``name`` was created, changed or deleted, code, configuration or reserved concurrency."""
@@ -420,8 +412,7 @@ class Compute:
         return _Run(payload, cause, duration, start.init, start.cold, function.version, log)
 
     def _arn(self, reference: Reference) -> str:
-        options = self._options
-        arn = f"arn:aws:lambda:{options.region}:{options.account_id}:function:{reference.name}"
+        arn = f"arn:aws:lambda:{self._region}:{self._account_id}:function:{reference.name}"
         return f"{arn}:{reference.qualifier}" if reference.qualifier else arn
 
     def _dropped(self, request: Request, result: InvokeResult, attempts: int) -> None:
@@ -440,9 +431,12 @@ class Compute:
         self._dead = error
         self._on_death(error)
 
+    def _environment_ended(self, function: str) -> None:
+        self._concurrency.environment_ended(function)
+
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(self._options.idle_seconds / _SWEEPS_PER_LIFETIME)
+            await asyncio.sleep(self._profile.lifecycle.idle_seconds / _SWEEPS_PER_LIFETIME)
             self._pool.end_unused()
 
     def _started(self, request: Request) -> "asyncio.Task[InvokeResult]":

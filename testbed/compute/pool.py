@@ -12,15 +12,12 @@ import os
 from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from testbed.compute.environment import Environment, Event, Kind, Settings
 from testbed.compute.functions import Function
 from testbed.compute.processes import Processes
 from testbed.compute.runtime_api import RuntimeApi
-
-INIT_SECONDS: Final = 10.0
-"""How long an initialisation may take (AWS Lambda developer guide, Lambda execution environment lifecycle)."""
+from testbed.semantics.lifecycle import LifecycleProfile
 
 _Key = tuple[str, str, str]
 
@@ -54,8 +51,7 @@ class Pool:
         api: Their Runtime API.
         settings: What is the same for all of them.
         on_end: Told the function of each environment that ended.
-        init_seconds: How long an initialisation may take.
-        idle_seconds: How long an idle environment is kept. AWS publishes no number; five minutes to an hour are seen.
+        lifecycle: How long an initialisation may take, and how long an idle environment is kept.
         starts_at_once: How many environments may initialise at the same time.
     """
 
@@ -66,16 +62,14 @@ class Pool:
         settings: Settings,
         *,
         on_end: Callable[[str], None] = lambda _: None,
-        init_seconds: float = INIT_SECONDS,
-        idle_seconds: float = 600.0,
+        lifecycle: LifecycleProfile,
         starts_at_once: int = os.cpu_count() or 1,
     ) -> None:
         self._processes = processes
         self._api = api
         self._settings = settings
         self._on_end = on_end
-        self._init_seconds = init_seconds
-        self._idle_seconds = idle_seconds
+        self.lifecycle = lifecycle
         self._numbers = itertools.count(1)
         self._all: set[Environment] = set()
         self._idle: defaultdict[_Key, list[Environment]] = defaultdict(list)
@@ -150,7 +144,7 @@ class Pool:
 
         An initialisation that takes too long is done again in the invoke's own time, as Lambda does.
         """
-        environment, event, seconds, log = await self._start_one(function, self._init_seconds)
+        environment, event, seconds, log = await self._start_one(function, self.lifecycle.init_seconds)
         if event.kind is not Kind.TIMEOUT:
             return Start(environment, event, seconds, 0.0, log)
         environment, event, seconds, more = await self._start_one(function, function.timeout)
@@ -188,7 +182,7 @@ class Pool:
 
     def end_unused(self) -> None:
         """End the environments that were idle for too long."""
-        oldest = asyncio.get_running_loop().time() - self._idle_seconds
+        oldest = asyncio.get_running_loop().time() - self.lifecycle.idle_seconds
         for key, stack in self._idle.items():
             _kill([environment for environment in stack if environment.idle_since < oldest])
             self._idle[key] = [environment for environment in stack if environment.alive]

@@ -14,6 +14,7 @@ from testbed.gateway.client import TOKEN_HEADER
 from testbed.gateway.message import Inbound, Reply
 from testbed.gateway.plane import Plane
 from testbed.gateway.wire import json_reply
+from testbed.semantics.profiles import Profile
 
 PREFIX: Final = "/_testbed/"
 NO_TOKEN: Final = {"message": "the token of the run is missing or wrong"}
@@ -44,6 +45,7 @@ class Control:
             "cut": self._cut,
             "mend": self._mend,
             "changed": self._changed,
+            "profile": self._profile,
             "begin": self._begin,
             "end": self._end,
             "status": self._status,
@@ -96,6 +98,10 @@ class Control:
 
     async def _changed(self, order: _Answer) -> _Answer:
         await self._plane.changed(order["service"], order["operation"], order.get("resource") or "")
+        return {}
+
+    async def _profile(self, order: _Answer) -> _Answer:
+        await self._plane.use(Profile.from_json(order["profile"]))
         return {}
 
     async def _begin(self, order: _Answer) -> _Answer:

@@ -27,7 +27,8 @@ from testbed.gateway.lease import Lease
 from testbed.gateway.message import Inbound
 from testbed.gateway.origin import function_name
 from testbed.gateway.postgres_proxy import PostgresProxy
-from testbed.semantics.profile import aws as aws_profile
+from testbed.semantics.profiles import Profile
+from testbed.semantics.profiles import aws as aws_profile
 from testbed.threads import in_daemon_thread
 
 CALLER: Final = "testbed"
@@ -231,6 +232,11 @@ class Plane:
         self.compute.forget()
         await self.gateway.rest_apis.changed("", "")
         self._refresh.set()
+
+    async def use(self, profile: Profile) -> None:
+        """Run what is deployed from now on by other numbers."""
+        await self.compute.use(profile)
+        self.fleet.use(profile)
 
     async def begin(self, order: Mapping[str, Any]) -> None:
         """Put one architecture under test.

@@ -7,8 +7,9 @@ names as they stand.
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Literal
 
 
 class ThrottleReason(Enum):
@@ -29,14 +30,23 @@ class Limits:
         scaling_burst: Execution environments that a function may add at once; capacity that is not used does not
             accumulate beyond it (1,000).
         scaling_per_second: Environments per second that come back (1,000 every 10 s, refilled continuously).
+        scaling_scope: Whom these two are for: each ``"function"`` of its own, or the whole ``"account"``, as it was
+            before November 2023.
         requests_per_concurrency: Invokes per second for each unit of concurrency (10), for the account and for a
             function's reserved concurrency.
+        unreserved: Concurrency that reservations must leave to functions that have none (100).
     """
 
     account_concurrency: int = 1000
     scaling_burst: float = 1000.0
     scaling_per_second: float = 100.0
+    scaling_scope: Literal["function", "account"] = "function"
     requests_per_concurrency: float = 10.0
+    unreserved: int = 100
+
+    def compress(self, k: float) -> "Limits":
+        """The same quotas, with environments that come back ``k`` times faster."""
+        return replace(self, scaling_per_second=self.scaling_per_second * k)
 
 
 class TokenBucket:

@@ -1,8 +1,56 @@
 """The rules of event source mappings of SQS queues: how many pollers, when a batch closes, how long one is held."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
-from testbed.semantics.profile import SqsMappingProfile
+from testbed.semantics.backoff import Backoff
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqsMappingProfile:
+    """Numbers of event source mappings of SQS queues.
+
+    Documented: `starting_pollers`, `added_per_minute`, `maximum_pollers` (AWS Lambda developer guide, Configuring
+    scaling behavior for SQS event source mappings; AWS Compute blog, "Introducing faster polling scale-up for AWS
+    Lambda functions configured with Amazon SQS", November 2023), `long_poll` (Amazon SQS developer guide, short and
+    long polling), `batch_bytes` (AWS Lambda developer guide, Batching behavior).
+
+    Not published by AWS, so check how much a result depends on them: all the others.
+
+    Attributes:
+        starting_pollers: Batches that are read and invoked at the same time when a mapping starts.
+        added_per_minute: Concurrent batches added per minute while messages remain available.
+        maximum_pollers: Most concurrent batches of one mapping.
+        long_poll: Seconds that a ReceiveMessage waits for the first message, 20 at most. Not compressed: it ends
+            as soon as a message arrives.
+        batch_bytes: Largest event, in bytes, metadata of the messages included.
+        minimum_pollers: AWS reduces concurrency after errors and throttles; it is unpublished how far. Also the least
+            that AWS was seen to keep on an idle queue.
+        error_factor: What one failed or throttled invoke multiplies the concurrency by. AWS: "gradually backs off".
+        removed_per_minute: Concurrent batches removed per minute while no backlog is left, down to the start.
+        throttle_retry: Waits between the invokes of a batch that is throttled.
+        api_retry: Waits after SQS refused or failed a call of the mapping.
+    """
+
+    starting_pollers: int = 5
+    added_per_minute: float = 300.0
+    maximum_pollers: int = 1250
+    long_poll: float = 20.0
+    batch_bytes: int = 6 * 1024 * 1024
+    minimum_pollers: int = 2
+    error_factor: float = 0.9
+    removed_per_minute: float = 300.0
+    throttle_retry: Backoff = field(default=Backoff(base=0.5, cap=10.0))
+    api_retry: Backoff = field(default=Backoff(base=0.1, cap=5.0))
+
+    def compress(self, k: float) -> "SqsMappingProfile":
+        """The same rules with every wait of AWS ``k`` times shorter."""
+        return replace(
+            self,
+            added_per_minute=self.added_per_minute * k,
+            removed_per_minute=self.removed_per_minute * k,
+            throttle_retry=self.throttle_retry.compress(k),
+            api_retry=self.api_retry.compress(k),
+        )
 
 
 class PollerScaling:

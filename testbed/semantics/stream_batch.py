@@ -21,11 +21,50 @@ are inherited by its parts. A single record that is all that is left is retried,
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
+
+from testbed.semantics.backoff import Backoff
 
 Condition = Literal["RetryAttemptsExhausted", "RecordAgeExceeded"]
 Consequence = Literal["split", "retry", "exhausted"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamMappingProfile:
+    """Numbers of event source mappings of Kinesis streams.
+
+    Documented: `poll_interval` (AWS Lambda developer guide, Polling and batching streams: each shard is polled at a
+    base rate of once per second), `batch_bytes` (the same guide, Batching behavior).
+
+    Not published by AWS, so check how much a result depends on them: all the others.
+
+    Attributes:
+        poll_interval: Seconds between two reads of a shard that has nothing more to give.
+        batch_bytes: Largest event, in bytes, metadata of the records included.
+        discovery_interval: Seconds between two looks for new shards.
+        error_retry: Waits before a batch is retried after a function error.
+        throttle_retry: Waits before a batch is retried after a throttle or an error of the Lambda service.
+        api_retry: Waits after Kinesis, SQS or SNS refused or failed a call of the mapping.
+    """
+
+    poll_interval: float = 1.0
+    batch_bytes: int = 6 * 1024 * 1024
+    discovery_interval: float = 10.0
+    error_retry: Backoff = field(default=Backoff(base=0.25, cap=30.0))
+    throttle_retry: Backoff = field(default=Backoff(base=0.5, cap=10.0))
+    api_retry: Backoff = field(default=Backoff(base=0.2, cap=5.0))
+
+    def compress(self, k: float) -> "StreamMappingProfile":
+        """The same rules with every wait of AWS ``k`` times shorter."""
+        return replace(
+            self,
+            poll_interval=self.poll_interval / k,
+            discovery_interval=self.discovery_interval / k,
+            error_retry=self.error_retry.compress(k),
+            throttle_retry=self.throttle_retry.compress(k),
+            api_retry=self.api_retry.compress(k),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

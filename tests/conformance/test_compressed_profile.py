@@ -2,7 +2,8 @@
 
 import pytest
 
-from testbed.semantics.profile import Backoff, aws
+from testbed.semantics.backoff import Backoff
+from testbed.semantics.profiles import aws
 
 
 def test_compress_divides_the_waits_of_aws() -> None:

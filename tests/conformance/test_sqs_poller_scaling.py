@@ -2,7 +2,7 @@
 
 import pytest
 
-from testbed.semantics.profile import aws
+from testbed.semantics.profiles import aws
 from testbed.semantics.sqs_mapping import PollerScaling
 
 
@@ -13,16 +13,19 @@ def _observed(scaling: PollerScaling, *, seconds: float, start: float = 0.0, bac
     return scaling.pollers
 
 
+@pytest.mark.rule("sqs-mapping.ramp")
 def test_a_mapping_starts_with_five_concurrent_batches() -> None:
     """Developer guide: Lambda begins with five batches at a time."""
     assert PollerScaling(aws.sqs, 0.0).pollers == 5
 
 
+@pytest.mark.rule("sqs-mapping.ramp")
 def test_three_hundred_are_added_per_minute() -> None:
     """Developer guide: while messages are available, up to 300 more concurrent invokes per minute."""
     assert _observed(PollerScaling(aws.sqs, 0.0), seconds=60) == pytest.approx(305, abs=1)
 
 
+@pytest.mark.rule("sqs-mapping.ramp")
 def test_a_mapping_reaches_1250_after_a_little_more_than_four_minutes() -> None:
     """AWS Compute blog, faster polling scale-up: (1,250 - 5) / 300 are 4.15 minutes; the maximum is 1,250."""
     scaling = PollerScaling(aws.sqs, 0.0)

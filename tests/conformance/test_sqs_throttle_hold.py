@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from testbed.semantics.profile import aws
+from testbed.semantics.profiles import aws
 from testbed.semantics.sqs_mapping import ThrottleHold
 
 

@@ -17,9 +17,17 @@ from testbed.running import RunningTestbed
 _ran: Counter[str] = Counter()
 
 
-def pytest_collection_modifyitems() -> None:
-    """End the session where an engine that must be tested cannot be."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """End the session where an engine that must be tested cannot be; leave out what says the same on every engine."""
     ENGINES.check()
+    twice = [item for item in items if item.get_closest_marker("one_engine") and _mode(item) != ENGINES.tested[0]]
+    config.hook.pytest_deselected(items=twice)
+    items[:] = [item for item in items if item not in twice]
+
+
+def _mode(item: pytest.Item) -> str:
+    callspec = getattr(item, "callspec", None)
+    return str(callspec.params.get("mode", ENGINES.tested[0])) if callspec else ENGINES.tested[0]
 
 
 def pytest_runtest_call(item: pytest.Item) -> None:

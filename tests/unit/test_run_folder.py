@@ -18,7 +18,7 @@ OPTIONS = RunOptions(
 
 def begun(runs: Path, seed: int = 7) -> RunFolder:
     folder = RunFolder(runs, "mine", seed)
-    folder.write_manifest(replace(OPTIONS, seed=seed), {"mode": "process"})
+    folder.write_manifest(replace(OPTIONS, seed=seed), {"mode": "process"}, {})
     return folder
 
 

@@ -12,7 +12,8 @@ from testbed.compute.pollers.batch import Record, batch_identity, encode_event
 from testbed.compute.pollers.mapping import Mapping
 from testbed.compute.pollers.status import MappingStatus
 from testbed.compute.result import Invoker, InvokeResult
-from testbed.semantics.profile import Backoff, Profile
+from testbed.semantics.backoff import Backoff
+from testbed.semantics.profiles import Profile
 
 _log: Final = logging.getLogger(__name__)
 _ACTIVE: Final = frozenset({"Enabled", "Enabling"})

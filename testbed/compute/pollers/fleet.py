@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from testbed.compute.aws import AwsCaller
@@ -12,7 +13,7 @@ from testbed.compute.pollers.mapping import Mapping
 from testbed.compute.pollers.sqs import SqsPoller
 from testbed.compute.pollers.status import MappingStatus
 from testbed.compute.result import Invoker
-from testbed.semantics.profile import Profile
+from testbed.semantics.profiles import Profile
 
 _log: Final = logging.getLogger(__name__)
 _POLLERS: Final[dict[str, type[MappingPoller]]] = {"sqs": SqsPoller, "kinesis": KinesisPoller}
@@ -42,6 +43,10 @@ class PollerFleet:
         self._pollers: dict[str, MappingPoller] = {}
         self._retiring: dict[asyncio.Task[None], MappingPoller] = {}
         self._warned: set[tuple[str, str]] = set()
+
+    def use(self, profile: Profile) -> None:
+        """Let the mappings that are listed from now on run by other numbers."""
+        self._env = replace(self._env, profile=profile)
 
     async def reconcile(self, mappings: list[dict[str, Any]]) -> None:
         """Run exactly ``mappings``, entries of ListEventSourceMappings.

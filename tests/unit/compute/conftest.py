@@ -1,6 +1,6 @@
 """A compute plane over functions that live in memory, with a real fork server and AWS's real runtime client."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,9 @@ import pytest
 import pytest_asyncio
 from deployed import Emulator, Journal, StartCompute, serving
 
-from testbed.compute.invoke import Compute, Options
+from testbed.compute.invoke import Compute
+from testbed.errors import EngineDiedError
+from testbed.semantics.profiles import Profile
 
 
 @pytest_asyncio.fixture
@@ -30,15 +32,14 @@ async def start_compute(emulator: Emulator, journal: Journal, tmp_path: Path) ->
     """Starts compute planes, and stops them at the end."""
     planes: list[Compute] = []
 
-    async def start(**options: Any) -> Compute:
-        on_death = options.pop("on_death", lambda _: None)
+    async def start(*, on_death: Callable[[EngineDiedError], None] = lambda _: None, **sections: Any) -> Compute:
         plane = Compute(
             emulator,
             journal,
             folder=tmp_path / f"plane{len(planes)}",
             gateway_url="http://127.0.0.1:9",
             run="unit-test",
-            options=Options(**options),
+            profile=Profile(**sections),
             on_death=on_death,
         )
         planes.append(plane)

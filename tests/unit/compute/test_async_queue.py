@@ -5,8 +5,9 @@ from pathlib import Path
 from deployed import Emulator, Journal, StartCompute, until
 
 from testbed.chaos.call import AwsError
-from testbed.compute.async_queue import AsyncQueue, Event, RetryRules
+from testbed.compute.async_queue import AsyncQueue, Event
 from testbed.compute.result import InvokeResult
+from testbed.semantics.async_invoke import AsyncInvokeProfile
 
 OK = InvokeResult(200, b"1", None, None, None)
 FAILED = InvokeResult(200, b"{}", "Unhandled", None, "function error")
@@ -14,7 +15,9 @@ THROTTLED = InvokeResult(429, b"", None, AwsError("TooManyRequestsException", 42
 GONE = InvokeResult(404, b"", None, AwsError("ResourceNotFoundException", 404, "gone"), "ResourceNotFoundException")
 
 
-async def deliver(results: list[InvokeResult], rules: RetryRules, *, hopeless: bool = False) -> tuple[int, list[int]]:
+async def deliver(
+    results: list[InvokeResult], rules: AsyncInvokeProfile, *, hopeless: bool = False
+) -> tuple[int, list[int]]:
     """Deliver one event whose attempts end as ``results``: attempts made, and attempts told at its drop."""
     made = 0
     drops: list[int] = []
@@ -31,7 +34,7 @@ async def deliver(results: list[InvokeResult], rules: RetryRules, *, hopeless: b
     return made, drops
 
 
-FAST = RetryRules().compressed(100_000)
+FAST = AsyncInvokeProfile().compress(100_000)
 
 
 async def test_a_function_error_is_tried_twice_more() -> None:
@@ -47,7 +50,7 @@ async def test_throttles_do_not_use_up_the_retries_of_function_errors() -> None:
 
 async def test_an_event_that_is_too_old_is_dropped() -> None:
     """No retry is begun that would end after the maximum age."""
-    rules = RetryRules(throttle_wait=0.001, maximum_age=0.004)
+    rules = AsyncInvokeProfile(throttle_wait=0.001, maximum_age=0.004)
     assert await deliver([THROTTLED] * 9, rules) in ((made, [made]) for made in (1, 2, 3))
 
 
@@ -65,7 +68,7 @@ async def test_an_event_invoke_is_accepted_then_retried_with_the_same_request_id
     emulator: Emulator, start_compute: StartCompute, journal: Journal, tmp_path: Path
 ) -> None:
     """202 before the function has run; all attempts carry the id that the caller got, and the drop is recorded."""
-    compute = await start_compute(retries=RetryRules(error_waits=(0.01, 0.02)))
+    compute = await start_compute(asynchronous=AsyncInvokeProfile(error_waits=(0.01, 0.02)))
     marks = tmp_path / "marks"
     emulator.deploy(
         "orders",

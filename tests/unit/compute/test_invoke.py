@@ -14,6 +14,7 @@ from deployed import Emulator, Journal, StartCompute, until
 
 from testbed.compute.invoke import Compute
 from testbed.compute.result import InvokeResult
+from testbed.semantics.lifecycle import LifecycleProfile
 
 LONG_STORY = """
 calls = 0
@@ -254,7 +255,7 @@ async def test_an_init_that_takes_too_long_is_done_again_on_the_time_of_the_invo
     emulator: Emulator, start_compute: StartCompute
 ) -> None:
     """Ten seconds of initialisation, here a quarter: the second try counts as duration, up to the timeout."""
-    compute = await start_compute(init_seconds=0.25)
+    compute = await start_compute(lifecycle=LifecycleProfile(init_seconds=0.25))
     emulator.deploy("orders", "import time\ntime.sleep(0.5)\ndef handler(event, context): return 'late'", Timeout=5)
     result = await invoke(compute)
     assert body(result) == "late"
@@ -496,7 +497,7 @@ async def test_reset_ends_every_environment_and_starts_the_counts_again(emulator
 
 async def test_idle_environments_end_after_their_lifetime(emulator: Emulator, start_compute: StartCompute) -> None:
     """An environment that nobody needs goes away by itself."""
-    compute = await start_compute(idle_seconds=0.05)
+    compute = await start_compute(lifecycle=LifecycleProfile(idle_seconds=0.05))
     emulator.deploy("orders", COUNTER)
     await invoke(compute)
     await until(lambda: not compute._pool._all)

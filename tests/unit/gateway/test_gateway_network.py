@@ -17,7 +17,7 @@ from testbed.compute.aws import AwsCallError
 from testbed.compute.pollers.fleet import PollerFleet
 from testbed.gateway.caller import AwsClient
 from testbed.gateway.message import Inbound
-from testbed.semantics.profile import aws as aws_profile
+from testbed.semantics.profiles import aws as aws_profile
 
 SILENCE = 0.2  # seconds for which nothing happens
 FROM_EMULATOR = {"x-testbed-caller": "emulator", "x-testbed-token": TOKEN}

@@ -15,7 +15,7 @@ from testbed.chaos.call import AwsError
 from testbed.compute.aws import AwsCallError
 from testbed.compute.pollers import MappingStatus, PollerFleet
 from testbed.compute.result import InvokeResult
-from testbed.semantics.profile import Profile, aws
+from testbed.semantics.profiles import Profile, aws
 
 EPOCH = 1_700_000_000.0
 ACCOUNT = "us-east-1:000000000000"
