@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Literal
 
+from testbed.semantics.token_bucket import TokenBucket
+
 
 class ThrottleReason(Enum):
     """Member ``Reason`` of ``TooManyRequestsException`` (botocore's service model of Lambda)."""
@@ -47,27 +49,6 @@ class Limits:
     def compress(self, k: float) -> "Limits":
         """The same quotas, with environments that come back ``k`` times faster."""
         return replace(self, scaling_per_second=self.scaling_per_second * k)
-
-
-class TokenBucket:
-    """A bucket of ``capacity`` tokens, full at first, refilled at ``rate`` tokens per second."""
-
-    def __init__(self, capacity: float, rate: float) -> None:
-        self.capacity = capacity
-        self._rate = rate
-        self._tokens = capacity
-        self._filled_at: float | None = None
-
-    def has_one(self, now: float) -> bool:
-        """Whether a token is there at ``now``, in seconds of any clock that never goes back."""
-        elapsed = 0.0 if self._filled_at is None else now - self._filled_at
-        self._tokens = min(self.capacity, self._tokens + elapsed * self._rate)
-        self._filled_at = now
-        return self._tokens >= 1
-
-    def take(self) -> None:
-        """Use one token up."""
-        self._tokens -= 1
 
 
 class Concurrency:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from testbed.semantics.concurrency import Concurrency, Limits, ThrottleReason, TokenBucket
+from testbed.semantics.concurrency import Concurrency, Limits, ThrottleReason
+from testbed.semantics.token_bucket import TokenBucket
 
 
 def admitted(concurrency: Concurrency, function: str, count: int, *, now: float = 0.0) -> int:
