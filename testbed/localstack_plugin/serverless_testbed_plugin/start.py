@@ -13,6 +13,7 @@ from .plane import obstacle
 HEALTH_PATH: Final = "/_testbed/plugin/health"
 PLANE_PATH: Final = "/_testbed/plugin/plane"
 _WARMED: Final = ("lambda", "s3", "sqs", "apigateway", "kinesis", "iam")
+_WARMED_AFTERWARDS: Final = ("cloudwatch", "logs")  # nobody waits for these
 _warm = threading.Event()
 _failures: list[str] = []
 
@@ -24,16 +25,21 @@ def install() -> None:
     from localstack.aws import handlers  # noqa: PLC0415
     from localstack.services.edge import ROUTER  # noqa: PLC0415
 
+    from . import queues  # noqa: PLC0415
     from .changes import ChangeNotifier  # noqa: PLC0415
+    from .cloudwatch import keep_metrics_as_aws_does  # noqa: PLC0415
     from .invoke import forward  # noqa: PLC0415
     from .mappings import keep_state_only  # noqa: PLC0415
     from .refusals import refuse  # noqa: PLC0415
 
     keep_state_only()
+    keep_metrics_as_aws_does()
+    queues.count_in_queues()
     handlers.serve_custom_service_request_handlers.append(refuse)
     handlers.serve_custom_service_request_handlers.append(forward)
     handlers.run_custom_response_handlers.append(ChangeNotifier())
     ROUTER.add(PLANE_PATH, _plane, methods=["GET"])
+    ROUTER.add(queues.PATH, queues.tell, methods=["POST"])
     ROUTER.add(HEALTH_PATH, _health, methods=["GET"])
     threading.Thread(target=_warm_up, name="testbed-warm-up", daemon=True).start()
 
@@ -65,3 +71,5 @@ def _warm_up() -> None:
         _failures.append(repr(error))  # whoever waits for the health route learns it there
         raise
     _warm.set()
+    for service in _WARMED_AFTERWARDS:
+        SERVICE_PLUGINS.require(service)
