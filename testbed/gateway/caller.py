@@ -20,7 +20,9 @@ from testbed.gateway.message import Inbound, Reply
 _REGION: Final = "us-east-1"
 _FORM: Final = "application/x-www-form-urlencoded; charset=utf-8"
 _NOTHING: Final = StructureShape("Nothing", {"type": "structure", "members": {}})
-_RESOURCES: Final = ("QueueUrl", "StreamName", "StreamARN", "FunctionName", "TopicArn", "TableName", "restApiId")
+_RESOURCES: Final = (
+    "QueueUrl", "StreamName", "StreamARN", "StreamArn", "FunctionName", "TopicArn", "TableName", "restApiId", "Bucket"
+)  # fmt: skip
 
 
 Send = Callable[[Target, Inbound, str], Awaitable[Reply]]

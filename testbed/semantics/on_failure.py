@@ -1,15 +1,18 @@
-"""The record that an on-failure destination (SQS or SNS) gets of records that a stream mapping discarded.
+"""The record that an on-failure destination gets of records that a stream mapping discarded.
 
-Metadata only: whoever wants the records has to read them from the stream before they expire. Shape: AWS Lambda
-developer guide, "Configuring error handling controls for Kinesis event sources", example invocation record.
+SQS and SNS get metadata only: whoever wants the records has to read them from the stream before they expire. S3 gets
+the event as well. Shapes: AWS Lambda developer guide, "Configuring error handling controls for Kinesis event sources"
+and the same for DynamoDB, example invocation records; that of the time stamps as messages of real streams have them.
 
 Not published by AWS: the ``condition`` of records that grew too old (``RecordAgeExceeded`` here, as other emulators
 have it), and what the record says of a batch that never reached the function (no ``responseContext`` here).
 """
 
+import hashlib
+import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from testbed.semantics.stream_batch import Condition
 
@@ -32,10 +35,12 @@ class LastResponse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KinesisBatchInfo:
+class StreamBatchInfo:
     """Which records were discarded.
 
     Attributes:
+        name: What the record calls this member.
+        timespec: How exactly the service tells arrivals: ``"milliseconds"`` or ``"seconds"``.
         stream_arn: ARN of the stream.
         shard_id: The shard.
         start_sequence_number: Sequence number of the first record.
@@ -45,13 +50,15 @@ class KinesisBatchInfo:
         batch_size: Number of records.
     """
 
-    stream_arn: str
-    shard_id: str
-    start_sequence_number: str
-    end_sequence_number: str
-    first_arrival: float
-    last_arrival: float
-    batch_size: int
+    name: str
+    timespec: str
+    stream_arn: str = ""
+    shard_id: str = ""
+    start_sequence_number: str = ""
+    end_sequence_number: str = ""
+    first_arrival: float = 0.0
+    last_arrival: float = 0.0
+    batch_size: int = 0
 
     def document(self) -> dict[str, Any]:
         """The object as AWS writes it."""
@@ -59,11 +66,15 @@ class KinesisBatchInfo:
             "shardId": self.shard_id,
             "startSequenceNumber": self.start_sequence_number,
             "endSequenceNumber": self.end_sequence_number,
-            "approximateArrivalOfFirstRecord": _timestamp(self.first_arrival),
-            "approximateArrivalOfLastRecord": _timestamp(self.last_arrival),
+            "approximateArrivalOfFirstRecord": _timestamp(self.first_arrival, self.timespec),
+            "approximateArrivalOfLastRecord": _timestamp(self.last_arrival, self.timespec),
             "batchSize": self.batch_size,
             "streamArn": self.stream_arn,
         }
+
+
+KINESIS_BATCH_INFO: Final = StreamBatchInfo(name="KinesisBatchInfo", timespec="milliseconds")
+DYNAMODB_BATCH_INFO: Final = StreamBatchInfo(name="DDBStreamBatchInfo", timespec="seconds")
 
 
 def on_failure_record(
@@ -72,7 +83,7 @@ def on_failure_record(
     condition: Condition,
     invokes: int,
     last: LastResponse | None,
-    batch: KinesisBatchInfo,
+    batch: StreamBatchInfo,
     now: float,
 ) -> dict[str, Any]:
     """The document for the destination; ``now`` in seconds since the epoch."""
@@ -91,9 +102,24 @@ def on_failure_record(
     return record | {
         "version": "1.0",
         "timestamp": _timestamp(now),
-        "KinesisBatchInfo": batch.document(),
+        batch.name: batch.document(),
     }
 
 
-def _timestamp(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def s3_key(*, mapping: str, shard_id: str, now: float, event: bytes) -> str:
+    """Name of the object that a record becomes in a bucket.
+
+    AWS ends it with a random UUID; here it follows from the event, so that the same batch has the same one in each run.
+
+    Args:
+        mapping: UUID of the mapping.
+        shard_id: The shard.
+        now: Seconds since the epoch.
+        event: What the function failed on.
+    """
+    unique = uuid.UUID(bytes=hashlib.blake2b(event, digest_size=16).digest(), version=4)
+    return f"aws/lambda/{mapping}/{shard_id}/{datetime.fromtimestamp(now, UTC):%Y/%m/%d/%Y-%m-%dT%H.%M.%S}-{unique}"
+
+
+def _timestamp(seconds: float, timespec: str = "milliseconds") -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec=timespec).replace("+00:00", "Z")

@@ -12,13 +12,16 @@ Data Streams and Lambda":
 - ``ReportBatchItemFailures``: everything before the lowest returned sequence number is done, the rest is retried;
   together with bisect, the batch is split there.
 - Discarded records go to the on-failure destination, and the shard moves on.
+- A batch that is retried for ever blocks what comes after it until it succeeds or its records expire in the stream.
 
 AWS does not publish these corners, which are decided so that one poison record costs as few others as possible:
 where bisect and ``ReportBatchItemFailures`` meet and the *first* record failed, there is nothing to split off, so the
 batch is halved (otherwise the records behind a poison record would be discarded with it). Retries used by a batch
-are inherited by its parts. A single record that is all that is left is retried, not split.
+are inherited by its parts. A single record that is all that is left is retried, not split. What expired in the stream
+is discarded like what is older than ``MaximumRecordAgeInSeconds``.
 """
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -32,24 +35,38 @@ Consequence = Literal["split", "retry", "exhausted"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamMappingProfile:
-    """Numbers of event source mappings of Kinesis streams.
+    """Numbers of event source mappings of Kinesis and DynamoDB streams.
 
-    Documented: `poll_interval` (AWS Lambda developer guide, Polling and batching streams: each shard is polled at a
-    base rate of once per second), `batch_bytes` (the same guide, Batching behavior).
+    Documented: `poll_interval` and `dynamodb_poll_interval` (AWS Lambda developer guide, Polling and batching streams:
+    each shard is polled at a base rate of once per second, that of a DynamoDB stream of four times), `batch_bytes` (the
+    same guide, Batching behavior), `read_interval` (Amazon Kinesis Data Streams developer guide, Quotas and limits: a
+    shard is read five times per second), `window_idle` and `window_state_bytes` (Implementing stateful Kinesis Data
+    Streams processing in Lambda).
 
     Not published by AWS, so check how much a result depends on them: all the others.
 
     Attributes:
-        poll_interval: Seconds between two reads of a shard that has nothing more to give.
+        poll_interval: Seconds between two reads of a Kinesis shard that has nothing more to give.
+        dynamodb_poll_interval: The same for a shard of a DynamoDB stream.
+        read_interval: Seconds between two reads of a shard that has more to give; it keeps to a rate of the shard, so
+            `compress` leaves it alone.
+        read_ahead: Records of a shard in hand, from which on no more are read.
         batch_bytes: Largest event, in bytes, metadata of the records included.
+        window_idle: Seconds without records after which a tumbling window that has ended is over.
+        window_state_bytes: Largest state of a tumbling window.
         discovery_interval: Seconds between two looks for new shards.
         error_retry: Waits before a batch is retried after a function error.
         throttle_retry: Waits before a batch is retried after a throttle or an error of the Lambda service.
-        api_retry: Waits after Kinesis, SQS or SNS refused or failed a call of the mapping.
+        api_retry: Waits after Kinesis, DynamoDB, SQS, SNS or S3 refused or failed a call of the mapping.
     """
 
     poll_interval: float = 1.0
+    dynamodb_poll_interval: float = 0.25
+    read_interval: float = 0.2
+    read_ahead: int = 10_000
     batch_bytes: int = 6 * 1024 * 1024
+    window_idle: float = 120.0
+    window_state_bytes: int = 1024 * 1024
     discovery_interval: float = 10.0
     error_retry: Backoff = field(default=Backoff(base=0.25, cap=30.0))
     throttle_retry: Backoff = field(default=Backoff(base=0.5, cap=10.0))
@@ -60,6 +77,8 @@ class StreamMappingProfile:
         return replace(
             self,
             poll_interval=self.poll_interval / k,
+            dynamodb_poll_interval=self.dynamodb_poll_interval / k,
+            window_idle=self.window_idle / k,
             discovery_interval=self.discovery_interval / k,
             error_retry=self.error_retry.compress(k),
             throttle_retry=self.throttle_retry.compress(k),
@@ -125,9 +144,13 @@ class StreamBatch:
         rules: The mapping's error handling; may be changed between two steps, as a mapping may be updated.
     """
 
-    def __init__(self, rules: StreamRules, arrivals: Sequence[float]) -> None:
-        """Start with records that arrived at ``arrivals`` (seconds), in the order of the shard."""
+    def __init__(self, rules: StreamRules, arrivals: Sequence[float], retention: float = math.inf) -> None:
+        """Start with records that arrived at ``arrivals`` (seconds), in the order of the shard.
+
+        The stream keeps them for ``retention`` seconds.
+        """
         self.rules = rules
+        self._retention = retention
         self._arrivals = arrivals
         self._parts = deque([_Part(0, len(arrivals))] if arrivals else [])
         self._throttles = 0
@@ -202,11 +225,11 @@ class StreamBatch:
 
     def _expired(self, part: _Part, now: float) -> int:
         """Index after the last record at the start of ``part`` that is too old."""
+        age = self.rules.maximum_record_age
+        oldest = now - min(age if age >= 0 else math.inf, self._retention)
         index = part.start
-        if self.rules.maximum_record_age >= 0:
-            oldest = now - self.rules.maximum_record_age
-            while index < part.stop and self._arrivals[index] < oldest:
-                index += 1
+        while index < part.stop and self._arrivals[index] < oldest:
+            index += 1
         return index
 
     def _advance_to(self, index: int) -> None:

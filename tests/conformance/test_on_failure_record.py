@@ -1,8 +1,11 @@
 """AWS Lambda developer guide, "Configuring error handling controls for Kinesis event sources"."""
 
-from testbed.semantics.on_failure import KinesisBatchInfo, LastResponse, on_failure_record
+from dataclasses import replace
 
-BATCH = KinesisBatchInfo(
+from testbed.semantics.on_failure import KINESIS_BATCH_INFO, LastResponse, on_failure_record
+
+BATCH = replace(
+    KINESIS_BATCH_INFO,
     stream_arn="arn:aws:kinesis:us-east-2:111122223333:stream/s",
     shard_id="shardId-000000000001",
     start_sequence_number="49601",

@@ -160,15 +160,20 @@ class MappingPoller(ABC):
         if failures == 1:
             _log.info("mapping %s: %s failed and is tried again: %s", self.mapping.uuid, operation, error)
 
-    async def invoke(self, records: Sequence[Record]) -> Invoked:
-        """Invoke the function once with a batch."""
+    async def invoke(
+        self, records: Sequence[Record], members: dict[str, Any] | None = None, identity: str | None = None
+    ) -> Invoked:
+        """Invoke the function once with a batch, whose event has further ``members``.
+
+        A batch without records needs an ``identity``.
+        """
         started = self.env.clock()
-        identity = batch_identity(records)
+        identity = identity or batch_identity(records)
         result = await self.env.invoker.invoke(
             self.mapping.function_arn,
-            encode_event(records),
+            encode_event(records, members),
             caller=self.mapping.caller,
-            trace=records[0].trace,
+            trace=records[0].trace if records else None,
             identity=identity,
         )
         return Invoked(result, (self.env.clock() - started) * 1000, int(identity[-8:], 16) / 0xFFFFFFFF)

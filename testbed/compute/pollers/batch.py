@@ -1,8 +1,10 @@
 """Batches on their way from a source into a function."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from testbed.semantics.sqs_mapping import Batching
 
@@ -18,6 +20,7 @@ class Record:
         handle: Receipt handle of a message; empty for a stream.
         at: When a message was received, or a stream's record arrived, in seconds since the epoch.
         trace: ``AWSTraceHeader`` of a message; None where there is none.
+        key: Partition key of a stream's record; empty for a message.
     """
 
     id: str
@@ -26,11 +29,13 @@ class Record:
     handle: str
     at: float
     trace: str | None = None
+    key: str = ""
 
 
-def encode_event(records: Iterable[Record]) -> bytes:
-    """The event of a batch."""
-    return b'{"Records":[' + b",".join(record.event for record in records) + b"]}"
+def encode_event(records: Iterable[Record], members: Mapping[str, Any] | None = None) -> bytes:
+    """The event of a batch, with further ``members`` besides its records."""
+    rest = b"," + json.dumps(members, separators=(",", ":")).encode()[1:] if members else b"}"
+    return b'{"Records":[' + b",".join(record.event for record in records) + b"]" + rest
 
 
 def batch_identity(records: Sequence[Record]) -> str:

@@ -5,21 +5,24 @@ from typing import Any
 
 from testbed.compute.aws import AwsCallError
 from testbed.compute.pollers.base import MappingPoller
+from testbed.semantics.on_failure import s3_key
 
 _CLIENT_ERROR, _SERVER_ERROR = 400, 500
-_THROTTLE_CODES = ("Throttl", "TooManyRequests", "RequestThrottled")
+_THROTTLE_CODES = ("Throttl", "TooManyRequests", "RequestThrottled", "SlowDown")
 
 
-async def deliver(poller: MappingPoller, record: dict[str, Any]) -> bool:
+async def deliver(poller: MappingPoller, record: dict[str, Any], *, shard_id: str, event: bytes) -> bool:
     """Send ``record`` to the on-failure destination of the poller's mapping; whether that was done.
 
-    Throttles and server errors are tried again until the poller is closed. Any other refusal (no such queue) is final,
-    as AWS only counts it (CloudWatch metric DestinationDeliveryFailures).
+    A bucket gets the ``event`` with it, which the function failed on. Throttles and server errors are tried again until
+    the poller is closed. Any other refusal (no such queue) is final, as AWS only counts it (CloudWatch metric
+    DestinationDeliveryFailures).
     """
     failures = 0
+    key = s3_key(mapping=poller.mapping.uuid, shard_id=shard_id, now=poller.env.clock(), event=event)
     while True:
         try:
-            await _send(poller, json.dumps(record))
+            await _send(poller, record, key, event)
         except AwsCallError as error:
             failures += 1
             poller.report_failure("on-failure destination", error, failures)
@@ -30,13 +33,18 @@ async def deliver(poller: MappingPoller, record: dict[str, Any]) -> bool:
             return True
 
 
-async def _send(poller: MappingPoller, text: str) -> None:
+async def _send(poller: MappingPoller, record: dict[str, Any], key: str, event: bytes) -> None:
     arn = poller.mapping.on_failure or ""
-    if arn.split(":")[2] == "sns":
-        await poller.call("sns", "Publish", {"TopicArn": arn, "Message": text})
-        return
-    queue = await poller.call("sqs", "GetQueueUrl", {"QueueName": arn.split(":")[-1]})
-    await poller.call("sqs", "SendMessage", {"QueueUrl": queue["QueueUrl"], "MessageBody": text})
+    service, name = arn.split(":")[2], arn.split(":")[-1]
+    if service == "s3":
+        body = json.dumps(record | {"payload": event.decode()}).encode()
+        await poller.call("s3", "PutObject", {"Bucket": name, "Key": key, "Body": body})
+    elif service == "sns":
+        await poller.call("sns", "Publish", {"TopicArn": arn, "Message": json.dumps(record)})
+    else:
+        queue = await poller.call("sqs", "GetQueueUrl", {"QueueName": name})
+        params = {"QueueUrl": queue["QueueUrl"], "MessageBody": json.dumps(record)}
+        await poller.call("sqs", "SendMessage", params)
 
 
 def _retryable(error: AwsCallError) -> bool:

@@ -8,15 +8,19 @@ from typing import Any, Final
 
 from testbed.compute.aws import AwsCaller
 from testbed.compute.pollers.base import MappingPoller, Surroundings
-from testbed.compute.pollers.kinesis import KinesisPoller
 from testbed.compute.pollers.mapping import Mapping
 from testbed.compute.pollers.sqs import SqsPoller
 from testbed.compute.pollers.status import MappingStatus
+from testbed.compute.pollers.stream import StreamPoller
 from testbed.compute.result import Invoker
 from testbed.semantics.profiles import Profile
 
 _log: Final = logging.getLogger(__name__)
-_POLLERS: Final[dict[str, type[MappingPoller]]] = {"sqs": SqsPoller, "kinesis": KinesisPoller}
+_POLLERS: Final[dict[str, type[MappingPoller]]] = {
+    "sqs": SqsPoller,
+    "kinesis": StreamPoller,
+    "dynamodb": StreamPoller,
+}
 
 
 class PollerFleet:
@@ -33,7 +37,7 @@ class PollerFleet:
         """Start without mappings.
 
         Args:
-            aws: Calls SQS, Kinesis, SNS and Lambda.
+            aws: Calls SQS, Kinesis, DynamoDB, SNS, S3 and Lambda.
             invoker: Runs the functions.
             record: The journal's ``record(hop, **fields)``.
             profile: AWS's numbers.
@@ -60,6 +64,8 @@ class PollerFleet:
             self._retire(self._pollers.pop(uuid))
         for uuid, mapping in listed.items():
             self._warn(mapping)
+            if mapping.filters is None:
+                continue  # nobody knows which records to hand over
             if uuid not in self._pollers and mapping.service in _POLLERS:
                 self._pollers[uuid] = _POLLERS[mapping.service](self._env, mapping)
             if uuid in self._pollers:
@@ -95,7 +101,7 @@ class PollerFleet:
                     field=field,
                 )
                 _log.warning(
-                    "event source mapping %s of function %s asks for %s, which the testbed does not do: it is ignored",
+                    "event source mapping %s of function %s asks for %s, which the testbed does not do",
                     mapping.uuid,
                     mapping.function,
                     field,

@@ -1,87 +1,33 @@
-"""The poller of Kinesis mappings: one reader per shard, parents before children."""
+"""Kinesis streams as sources of mappings."""
 
-import asyncio
-from typing import Any
+from typing import Any, ClassVar
 
-from testbed.compute.pollers.base import MappingPoller, Surroundings
-from testbed.compute.pollers.mapping import Mapping
-from testbed.compute.pollers.shard import ShardReader
-from testbed.compute.pollers.status import MappingStatus
+from testbed.compute.pollers.kinesis_event import filter_view, kinesis_record
+from testbed.compute.pollers.stream_source import Page, Position, Shards, StreamSource
+from testbed.semantics.filter_criteria import matches
+from testbed.semantics.on_failure import KINESIS_BATCH_INFO, StreamBatchInfo
 
 
-class KinesisPoller(MappingPoller):
-    """One mapping of a stream.
+class KinesisSource(StreamSource):
+    """A Kinesis stream."""
 
-    The shards that exist at the first look are read from ``StartingPosition``; those that come later, by splits and
-    merges, from their beginning. A shard is read when its parents are finished, for the order of a partition key.
-    """
+    most_per_call: ClassVar[int] = 10_000  # Kinesis quotas, GetRecords
+    _batch_info: ClassVar[StreamBatchInfo] = KINESIS_BATCH_INFO
+    _role = ""
 
-    def __init__(self, surroundings: Surroundings, mapping: Mapping) -> None:
-        """Prepare; nothing runs until `configure`."""
-        super().__init__(surroundings, mapping)
-        self._role = ""
-        self._starts: dict[str, dict[str, Any]] = {}
-        self._readers: dict[str, ShardReader] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._discovered = False
+    @property
+    def poll_interval(self) -> float:
+        """Once per second."""
+        return self.poller.env.profile.stream.poll_interval
 
-    def status(self) -> MappingStatus:
-        """How far the mapping is."""
-        readers = self._readers.values()
-        unfinished = [reader for reader in readers if not reader.finished]
-        caught_up = [reader.caught_up_at for reader in unfinished if reader.caught_up_at is not None]
-        complete = self._discovered and 0 < len(caught_up) == len(unfinished)
-        return MappingStatus(
-            uuid=self.mapping.uuid,
-            source=self.mapping.source_arn,
-            function=self.mapping.function,
-            in_flight=sum(reader.has_batch for reader in readers),
-            held=sum(reader.held for reader in readers),
-            behind=sum(reader.behind for reader in readers),
-            processed=sum(reader.read - reader.behind for reader in readers),
-            checkpoints={shard_id: reader.checkpoint for shard_id, reader in self._readers.items()},
-            idle=self._discovered and all(reader.at_tip for reader in unfinished),
-            caught_up_at=min(caught_up) if complete else None,
-        )
-
-    async def _run(self) -> None:
-        try:
-            while await self.is_open():
-                await self._discover()
-                await self.sleep(self.env.profile.stream.discovery_interval, self.closing)
-            if self._tasks:
-                await asyncio.wait(self._tasks)
-        finally:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _discover(self) -> None:
-        """Look for shards that are not read yet, and start to read those whose parents are finished."""
-        retry = self.env.profile.stream.api_retry
-        if not self._role:
-            params = {"FunctionName": self.mapping.function_arn}
-            function = await self.call_patiently("lambda", "GetFunctionConfiguration", params, retry)
-            self._role = function["Role"] if function else ""
-        shards = await self._list_shards()
-        if shards is None:
-            return
-        later = {"ShardIteratorType": "TRIM_HORIZON"}
-        start = later if self._starts else self._starting_position()
-        for shard_id in shards:
-            self._starts.setdefault(shard_id, start)
-        for shard_id, parents in shards.items():
-            if shard_id not in self._readers and self._may_start(shard_id, parents & shards.keys()):
-                self._start(shard_id)
-        self._discovered = True
-
-    async def _list_shards(self) -> dict[str, set[str]] | None:
-        """Every shard with its parents; None when the mapping is closed meanwhile."""
-        shards: dict[str, set[str]] = {}
-        params = {"StreamName": self.mapping.source}
+    async def list_shards(self) -> Shards | None:
+        """Every shard by ListShards, page by page."""
+        if not self._role and not await self._prepare():
+            return None
+        shards: Shards = {}
+        params = {"StreamName": self.poller.mapping.source}
         while True:
-            retry = self.env.profile.stream.api_retry
-            answer = await self.call_patiently("kinesis", "ListShards", params, retry)
+            answer = await self.call("kinesis", "ListShards", params)
             if answer is None:
                 return None
             for shard in answer["Shards"]:
@@ -91,27 +37,44 @@ class KinesisPoller(MappingPoller):
                 return shards
             params = {"NextToken": answer["NextToken"]}
 
-    def _starting_position(self) -> dict[str, Any]:
-        start: dict[str, Any] = {"ShardIteratorType": self.mapping.starting_position}
-        if self.mapping.starting_timestamp is not None:
-            start["Timestamp"] = self.mapping.starting_timestamp
-        return start
+    async def _prepare(self) -> bool:
+        """Look up the function's role, which events name, and the stream's retention; False if closed meanwhile."""
+        mapping = self.poller.mapping
+        function = await self.call("lambda", "GetFunctionConfiguration", {"FunctionName": mapping.function_arn})
+        stream = await self.call("kinesis", "DescribeStreamSummary", {"StreamName": mapping.source})
+        if function is None or stream is None:
+            return False
+        self._role = function["Role"]
+        self.retention = stream["StreamDescriptionSummary"]["RetentionPeriodHours"] * 3600.0
+        return True
 
-    def _may_start(self, shard_id: str, parents: set[str]) -> bool:
-        if self._starts[shard_id]["ShardIteratorType"] == "LATEST":
-            return True  # what the parents hold is not asked for
-        return all(parent in self._readers and self._readers[parent].finished for parent in parents)
+    async def open(self, shard_id: str, position: Position) -> str:
+        """GetShardIterator."""
+        params: dict[str, Any] = {
+            "StreamName": self.poller.mapping.source,
+            "ShardId": shard_id,
+            "ShardIteratorType": position.type,
+        }
+        if position.sequence_number is not None:
+            params["StartingSequenceNumber"] = position.sequence_number
+        if position.timestamp is not None:
+            params["Timestamp"] = position.timestamp
+        iterator: str = (await self.poller.call("kinesis", "GetShardIterator", params))["ShardIterator"]
+        return iterator
 
-    def _start(self, shard_id: str) -> None:
-        reader = ShardReader(self, shard_id, self._starts[shard_id], self._role)
-        self._readers[shard_id] = reader
-        task = asyncio.create_task(self._read(reader), name=f"{self.mapping.caller} {shard_id}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(self.report_crash)
-
-    async def _read(self, reader: ShardReader) -> None:
-        await reader.run()
-        if reader.finished:
-            self._discovered = False  # its children, if it has any, count from now on
-            await self._discover()
+    async def read(self, shard_id: str, iterator: str) -> Page:
+        """GetRecords."""
+        params = {"ShardIterator": iterator, "Limit": self.most_per_call}
+        answer = await self.poller.call("kinesis", "GetRecords", params)
+        mapping, raw = self.poller.mapping, answer["Records"]
+        return Page(
+            records=[kinesis_record(record, mapping, shard_id, self._role) for record in raw],
+            skipped=frozenset(
+                record["SequenceNumber"]
+                for record in (raw if mapping.filters else ())
+                if not matches(mapping.filters or (), filter_view(record, mapping, shard_id, self._role))
+            ),
+            bytes=sum(len(record["Data"]) + len(record["PartitionKey"]) for record in raw),
+            iterator=answer.get("NextShardIterator"),
+            more=len(raw) >= self.most_per_call or bool(answer.get("MillisBehindLatest")),
+        )

@@ -9,18 +9,39 @@ from typing import Any
 
 from testbed.compute.pollers.batch import Record
 from testbed.compute.pollers.mapping import Mapping
+from testbed.semantics.filter_criteria import decoded
 
 
 def kinesis_record(record: dict[str, Any], mapping: Mapping, shard_id: str, role: str) -> Record:
     """One record of GetRecords (boto3's shape) as a record of ``mapping``'s events; ``role`` is the function's."""
-    sequence_number, arrival = record["SequenceNumber"], record["ApproximateArrivalTimestamp"].timestamp()
-    event = {
+    return Record(
+        id=record["SequenceNumber"],
+        event=json.dumps(_event(record, mapping, shard_id, role), separators=(",", ":")).encode(),
+        body=record["Data"],
+        handle="",
+        at=record["ApproximateArrivalTimestamp"].timestamp(),
+        key=record["PartitionKey"],
+    )
+
+
+def filter_view(record: dict[str, Any], mapping: Mapping, shard_id: str, role: str) -> dict[str, Any]:
+    """The record as the mapping's filters see it: the members of ``kinesis`` at the top, the data decoded.
+
+    AWS Lambda developer guide, "Using event filtering with a Kinesis event source".
+    """
+    event = _event(record, mapping, shard_id, role)
+    return {**event.pop("kinesis"), **event, "data": decoded(record["Data"])}
+
+
+def _event(record: dict[str, Any], mapping: Mapping, shard_id: str, role: str) -> dict[str, Any]:
+    sequence_number = record["SequenceNumber"]
+    return {
         "kinesis": {
             "kinesisSchemaVersion": "1.0",
             "partitionKey": record["PartitionKey"],
             "sequenceNumber": sequence_number,
             "data": base64.b64encode(record["Data"]).decode(),
-            "approximateArrivalTimestamp": round(arrival, 3),
+            "approximateArrivalTimestamp": round(record["ApproximateArrivalTimestamp"].timestamp(), 3),
         },
         "eventSource": "aws:kinesis",
         "eventVersion": "1.0",
@@ -30,10 +51,3 @@ def kinesis_record(record: dict[str, Any], mapping: Mapping, shard_id: str, role
         "awsRegion": mapping.region,
         "eventSourceARN": mapping.source_arn,
     }
-    return Record(
-        id=sequence_number,
-        event=json.dumps(event, separators=(",", ":")).encode(),
-        body=record["Data"],
-        handle="",
-        at=arrival,
-    )

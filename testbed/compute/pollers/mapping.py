@@ -4,15 +4,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from testbed.semantics.filter_criteria import Filter, InvalidFilterError, parse_filters
 from testbed.semantics.stream_batch import StreamRules
 
-_NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {
-    "ParallelizationFactor": (None, 1),
-    "TumblingWindowInSeconds": (None, 0),
-    "FilterCriteria": (None, {}, {"Filters": []}),
-    "ProvisionedPollerConfig": (None, {}),
-}
-_DEFAULT_BATCH_SIZE: Final = {"sqs": 10, "kinesis": 100}
+_DEFAULT_BATCH_SIZE: Final = {"sqs": 10, "kinesis": 100, "dynamodb": 100}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +25,11 @@ class Mapping:
         partial_responses: Whether the function reports batch item failures.
         rules: The error handling of a stream.
         on_failure: ARN of the on-failure destination; None is none.
+        parallelization_factor: ``ParallelizationFactor``: batches of a shard at a time.
+        tumbling_window: ``TumblingWindowInSeconds``; 0 is none.
         starting_position: ``StartingPosition`` of a stream.
         starting_timestamp: ``StartingPositionTimestamp``.
+        filters: ``FilterCriteria``; empty for none, None where a pattern is not valid.
         unsupported: Fields that ask for something that the pollers do not do.
     """
 
@@ -45,8 +43,11 @@ class Mapping:
     partial_responses: bool = False
     rules: StreamRules = field(default=StreamRules())
     on_failure: str | None = None
+    parallelization_factor: int = 1
+    tumbling_window: float = 0.0
     starting_position: str = "TRIM_HORIZON"
     starting_timestamp: datetime | None = None
+    filters: tuple[Filter, ...] | None = ()
     unsupported: tuple[str, ...] = ()
 
     @classmethod
@@ -64,8 +65,11 @@ class Mapping:
             partial_responses="ReportBatchItemFailures" in (entry.get("FunctionResponseTypes") or ()),
             rules=_stream_rules(entry),
             on_failure=_on_failure(entry),
+            parallelization_factor=entry.get("ParallelizationFactor") or 1,
+            tumbling_window=entry.get("TumblingWindowInSeconds") or 0,
             starting_position=entry.get("StartingPosition") or "TRIM_HORIZON",
             starting_timestamp=entry.get("StartingPositionTimestamp"),
+            filters=_filters(entry),
             unsupported=_unsupported(entry),
         )
 
@@ -81,8 +85,8 @@ class Mapping:
 
     @property
     def source(self) -> str:
-        """Name of the queue or stream."""
-        return self.source_arn.split(":", 5)[5].removeprefix("stream/").split("/")[0]
+        """Name of the queue, stream or table."""
+        return self.source_arn.split(":", 5)[5].removeprefix("stream/").removeprefix("table/").split("/")[0]
 
     @property
     def function(self) -> str:
@@ -108,15 +112,25 @@ def _stream_rules(entry: dict[str, Any]) -> StreamRules:
     )
 
 
+def _filters(entry: dict[str, Any]) -> tuple[Filter, ...] | None:
+    patterns = [each.get("Pattern") or "{}" for each in (entry.get("FilterCriteria") or {}).get("Filters") or ()]
+    try:
+        return parse_filters(patterns, _service(entry.get("EventSourceArn") or "")) if patterns else ()
+    except InvalidFilterError:
+        return None
+
+
 def _on_failure(entry: dict[str, Any]) -> str | None:
     destination = ((entry.get("DestinationConfig") or {}).get("OnFailure") or {}).get("Destination")
     return destination or None
 
 
 def _unsupported(entry: dict[str, Any]) -> tuple[str, ...]:
-    fields = [name for name, neutral in _NEUTRAL.items() if entry.get(name) not in neutral]
+    fields = ["ProvisionedPollerConfig"] if entry.get("ProvisionedPollerConfig") else []
     if _service(entry.get("EventSourceArn") or "") not in _DEFAULT_BATCH_SIZE:
         fields.append("EventSourceArn")
-    if _service(_on_failure(entry) or "arn:aws:sqs:::") not in {"sqs", "sns"}:
+    if _filters(entry) is None:
+        fields.append("FilterCriteria")
+    if _service(_on_failure(entry) or "arn:aws:sqs:::") not in {"sqs", "sns", "s3"}:
         fields.append("DestinationConfig")
     return tuple(fields)

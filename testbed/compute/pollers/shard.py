@@ -1,135 +1,128 @@
-"""The reader of one shard: batches in order, each until it is processed or discarded."""
+"""The reader of one shard: pages in order, dealt out to the lanes that work on them."""
 
+import asyncio
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from testbed.compute.aws import AwsCallError
-from testbed.compute.pollers.base import Invoked, MappingPoller
-from testbed.compute.pollers.batch import BatchBuffer, Record
-from testbed.compute.pollers.destination import deliver
-from testbed.compute.pollers.kinesis_event import kinesis_record
-from testbed.semantics.on_failure import KinesisBatchInfo, LastResponse, on_failure_record
-from testbed.semantics.partial_batch import Failed, WholeBatchFailed, interpret, lowest_failed
-from testbed.semantics.sqs_mapping import Batching
-from testbed.semantics.stream_batch import Attempt, Discard, StreamBatch
+from testbed.compute.pollers.base import MappingPoller
+from testbed.compute.pollers.lane import Lane
+from testbed.compute.pollers.stream_source import Page, Position, StreamSource
+from testbed.compute.pollers.window_lane import WindowLane
+from testbed.semantics.partition_lanes import ShardProgress, lane_of
 
-_MOST_PER_CALL: Final = 10_000  # records of one GetRecords: Kinesis quotas
 _OVERLOADED: Final = frozenset({"ProvisionedThroughputExceededException", "LimitExceededException"})
 
 
 class ShardReader:
     """Reads one shard from a starting position to its end.
 
-    Reads again at once while they come back full, else at the profile's pace. Lambda's own poller reads larger pages
-    than a batch and cuts batches from them; the function sees the same batches, back to back and in order.
+    It reads pages as large as the service gives, as Lambda's own poller does, and the lanes cut batches from them. It
+    reads on at the pace that the shard's throughput allows while there is more, else at the source's pace, and pauses
+    while it has enough in hand.
 
     Attributes:
+        progress: Which records are done.
         finished: Whether the shard is closed and every record of it is processed or discarded.
-        held: Whether the batch in hand waits for its next try.
-        at_tip: Whether the latest read found nothing left, and no record is in hand.
+        at_tip: Whether the latest read found nothing left, and nothing is in hand.
         caught_up_at: Every record that was put before this time is processed or discarded; None if unknown.
-        read: Records read so far.
     """
 
-    def __init__(self, poller: MappingPoller, shard_id: str, start: dict[str, Any], role: str) -> None:
-        """Prepare to read from ``start``, the members of GetShardIterator; ``role`` is the function's."""
+    def __init__(self, poller: MappingPoller, source: StreamSource, shard_id: str, start: Position) -> None:
+        """Prepare to read from ``start``."""
+        self.progress = ShardProgress()
         self.finished = False
-        self.held = False
         self.at_tip = False
         self.caught_up_at: float | None = None
-        self.read = 0
-        self._done: str | None = None
         self._poller = poller
+        self._source = source
         self._clock = poller.env.clock
-        self._numbers = poller.env.profile.stream
         self._shard_id = shard_id
-        self._start = start
-        self._role = role
+        self._position = start
         self._iterator: str | None = None
         self._closed = False
         self._read_failures = 0  # in a row
         self._next_read_at = 0.0
-        self._buffer = BatchBuffer(self._batching)
-        self._records: list[Record] = []
-        self._batch: StreamBatch | None = None
-        self._discarding: Discard | None = None
-        self._last: LastResponse | None = None
+        self._lanes: list[Lane] = []
 
     @property
-    def has_batch(self) -> bool:
-        """Whether a batch is neither finished nor given up."""
-        return self._batch is not None
+    def in_flight(self) -> int:
+        """Batches that are neither finished nor given up."""
+        return sum(lane.has_batch for lane in self._lanes)
 
     @property
-    def behind(self) -> int:
-        """Records that were read and are neither processed nor discarded."""
-        return len(self._buffer) + len(self._records) - self._done_in_hand
-
-    @property
-    def checkpoint(self) -> str | None:
-        """Sequence number of the last record that is processed or discarded; None if there is none."""
-        done = self._done_in_hand
-        return self._records[done - 1].id if done else self._done
-
-    @property
-    def _done_in_hand(self) -> int:
-        """Records of the batch in hand that are done; one that is given up is not until its destination knows."""
-        if self._discarding is not None:
-            return self._discarding.start
-        return self._batch.checkpoint if self._batch else 0
+    def held(self) -> int:
+        """Batches that wait for their next try."""
+        return sum(lane.held for lane in self._lanes)
 
     async def run(self) -> None:
-        """Read until the shard is finished or the mapping closed; pause while it is disabled, between two steps."""
+        """Read until the shard is finished or the mapping closed; pause while it is disabled, between two steps.
+
+        When the mapping asks for other lanes, those at work finish what they have first, so that order is kept.
+        """
         while not self.finished and await self._poller.is_open():
-            if self._batch is None:
-                await self._collect(self._clock())
-            else:
-                await self._work(self._batch)
+            plan = self._plan()
+            factor, window = plan
+            async with asyncio.TaskGroup() as tasks:
+                kind = WindowLane if window else Lane
+                self._lanes = [kind(self._poller, self._source, self._shard_id, self.progress) for _ in range(factor)]
+                for lane in self._lanes:
+                    tasks.create_task(lane.run())
+                await self._feed(plan)
+                for lane in self._lanes:
+                    lane.end()
+            self.finished = self._closed and self._settled
 
-    def _batching(self) -> Batching:
+    def _plan(self) -> tuple[int, float]:
+        """How many lanes there are to be, and the seconds of their tumbling window; windows are kept per shard."""
         mapping = self._poller.mapping
-        return Batching(mapping.batch_size, mapping.window, self._numbers.batch_bytes)
+        return (1 if mapping.tumbling_window else mapping.parallelization_factor), mapping.tumbling_window
 
-    async def _collect(self, now: float) -> None:
-        """One step on the way to a batch: close it, wait for the time of the next read, or read."""
-        if len(self._buffer) and (self._closed or self._buffer.seconds_left(now) == 0):
-            self._records = self._buffer.take(now)
-            self._batch = StreamBatch(self._poller.mapping.rules, [record.at for record in self._records])
-            self._last = None
-        elif self._closed:
-            self.finished = True
-        elif now < self._next_read_at:
-            wait = self._next_read_at - now
-            if len(self._buffer):
-                wait = min(wait, self._buffer.seconds_left(now))
-            await self._poller.sleep(wait, self._poller.closing)
-        else:
-            await self._read(now)
+    @property
+    def _settled(self) -> bool:
+        return not self.progress.behind and all(lane.settled for lane in self._lanes)
 
-    async def _read(self, now: float) -> None:
-        limit = min(self._buffer.room, _MOST_PER_CALL)
+    async def _feed(self, plan: tuple[int, float]) -> None:
+        """Read for the lanes until the shard ends, the mapping is closed or wants other lanes."""
+        numbers = self._poller.env.profile.stream
+        while not self._closed and await self._poller.is_open() and self._plan() == plan:
+            wait = self._next_read_at - self._clock()
+            if wait <= 0 and self.progress.behind >= numbers.read_ahead:
+                wait = numbers.read_interval
+            if wait > 0:
+                await self._poller.sleep(wait, self._poller.closing)
+            else:
+                await self._read()
+
+    async def _read(self) -> None:
+        now = self._clock()
+        settled = self._settled
         try:
             iterator = self._iterator or await self._open_iterator()
-            answer = await self._poller.call("kinesis", "GetRecords", {"ShardIterator": iterator, "Limit": limit})
+            page = await self._source.read(self._shard_id, iterator)
         except AwsCallError as error:
             self._read_refused(error)
             return
         self._read_failures = 0
-        self._iterator = answer.get("NextShardIterator")
-        self._closed = self._iterator is None
-        self._take_in(answer["Records"])
-        full = len(answer["Records"]) >= limit
-        self._next_read_at = now if full else now + self._numbers.poll_interval
-        self.at_tip = len(self._buffer) == 0 and not answer.get("MillisBehindLatest")
+        self._iterator = page.iterator
+        self._closed = page.iterator is None
+        self._deal(page)
+        self._next_read_at = now + self._pace(page)
+        self.at_tip = settled and self._settled and not page.more
         if self.at_tip:
             self.caught_up_at = now
 
+    def _pace(self, page: Page) -> float:
+        """Seconds until the next read: no faster than the shard gives calls and bytes."""
+        profile = self._poller.env.profile
+        least = max(profile.stream.read_interval, page.bytes / profile.kinesis.read_bytes)
+        return least if page.more else max(least, self._source.poll_interval)
+
     async def _open_iterator(self) -> str:
-        params = {"StreamName": self._poller.mapping.source, "ShardId": self._shard_id, **self._start}
         opened_at = datetime.fromtimestamp(self._clock(), UTC)
-        iterator: str = (await self._poller.call("kinesis", "GetShardIterator", params))["ShardIterator"]
-        if self._start["ShardIteratorType"] == "LATEST":  # a second LATEST would skip what came in between
-            self._start = {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": opened_at}
+        iterator = await self._source.open(self._shard_id, self._position)
+        if self._position.type == "LATEST":  # a second LATEST would skip what came in between
+            self._position = Position(type="AT_TIMESTAMP", timestamp=opened_at)
         return iterator
 
     def _read_refused(self, error: AwsCallError) -> None:
@@ -138,108 +131,21 @@ class ShardReader:
             self._iterator = None
         self._read_failures += 1
         self._poller.report_failure("GetRecords", error, self._read_failures)
-        self._next_read_at = self._clock() + self._numbers.api_retry.delay(self._read_failures)
+        self._next_read_at = self._clock() + self._poller.env.profile.stream.api_retry.delay(self._read_failures)
 
-    def _take_in(self, records: list[dict[str, Any]]) -> None:
-        mapping = self._poller.mapping
-        taken = [kinesis_record(record, mapping, self._shard_id, self._role) for record in records]
-        self._buffer.add(taken, self._clock())
-        self.read += len(taken)
-        if taken:
-            self._start = {
-                "ShardIteratorType": "AFTER_SEQUENCE_NUMBER",
-                "StartingSequenceNumber": taken[-1].id,
-            }
-
-    async def _work(self, batch: StreamBatch) -> None:
-        """One step with the batch in hand."""
-        batch.rules = self._poller.mapping.rules
-        step = batch.next(self._clock())
-        if step is None:
-            self._done = self._records[-1].id
-            self._batch, self._records = None, []
-        elif isinstance(step, Discard):
-            self._discarding = step
-            if await self._discard(step):
-                self._discarding = None
-        else:
-            await self._attempt(batch, step)
-
-    async def _attempt(self, batch: StreamBatch, attempt: Attempt) -> None:
-        records = self._records[attempt.start : attempt.stop]
-        invoked = await self._poller.invoke(records)
-        if invoked.refused:
-            batch.throttled()
-            self._record("throttled", records=len(records), reason=invoked.error, ms=invoked.ms)
-            await self._hold(self._numbers.throttle_retry.delay(batch.throttles, invoked.spread))
-            return
-        result = invoked.result
-        self._last = LastResponse(
-            request_id=result.request_id,
-            status=result.status,
-            executed_version=result.executed_version,
-            function_error=result.function_error,
-        )
-        first_failed = self._first_failed(records, invoked)
-        failed = 0 if first_failed is None else len(records) - first_failed
-        self._record("batch", records=len(records), failed=failed, ms=invoked.ms, reason=invoked.error)
-        if first_failed is None:
-            batch.succeeded()
-        else:
-            await self._failed(batch, attempt.start + first_failed, invoked)
-
-    def _first_failed(self, records: list[Record], invoked: Invoked) -> int | None:
-        """Index of the first record that did not succeed; None if all did, 0 too where the function does not say."""
-        if invoked.error is not None:
-            return 0
-        if not self._poller.mapping.partial_responses:
-            return None
-        sequence_numbers = [record.id for record in records]
-        outcome = interpret(invoked.result.payload, sequence_numbers)
-        if isinstance(outcome, WholeBatchFailed):
-            self._record("malformed response", records=len(records), reason=outcome.reason)
-            return 0
-        return lowest_failed(outcome, sequence_numbers) if isinstance(outcome, Failed) else None
-
-    async def _failed(self, batch: StreamBatch, first_failed: int, invoked: Invoked) -> None:
-        consequence = batch.failed(first_failed)
-        if consequence == "split":
-            self._record("bisect", records=len(self._records) - batch.checkpoint)
-        elif consequence == "retry":
-            await self._hold(self._numbers.error_retry.delay(batch.failures, invoked.spread))
-
-    async def _hold(self, seconds: float) -> None:
-        self.held = True
-        await self._poller.sleep(seconds, self._poller.closing)
-        self.held = False
-
-    async def _discard(self, discard: Discard) -> bool:
-        """Give records up; where there is an on-failure destination, tell it which. False if closed before that."""
-        records = self._records[discard.start : discard.stop]
-        self._record("discarded", records=len(records), reason=discard.condition, invokes=discard.invokes)
-        mapping = self._poller.mapping
-        if mapping.on_failure is None:
-            return True
-        document = on_failure_record(
-            function_arn=mapping.function_arn,
-            condition=discard.condition,
-            invokes=discard.invokes,
-            last=self._last if discard.invokes else None,
-            batch=KinesisBatchInfo(
-                stream_arn=mapping.source_arn,
-                shard_id=self._shard_id,
-                start_sequence_number=records[0].id,
-                end_sequence_number=records[-1].id,
-                first_arrival=records[0].at,
-                last_arrival=records[-1].at,
-                batch_size=len(records),
-            ),
-            now=self._clock(),
-        )
-        delivered = await deliver(self._poller, document)
-        if not delivered:
-            self._record("destination failed", records=len(records), destination=mapping.on_failure)
-        return delivered or not self._poller.closing.is_set()
-
-    def _record(self, event: str, **fields: object) -> None:
-        self._poller.record(event, shard=self._shard_id, **fields)
+    def _deal(self, page: Page) -> None:
+        """Give each lane the records of its keys; what is filtered out is done."""
+        earliest = 0.0
+        if self._position.type == "AT_TIMESTAMP" and self._position.timestamp:
+            earliest = float(int(self._position.timestamp.timestamp()))  # some streams tell arrivals in whole seconds
+        records = [record for record in page.records if record.at >= earliest]
+        self.progress.read(record.id for record in records)
+        if page.skipped:
+            skipped = [record.id for record in records if record.id in page.skipped]
+            self.progress.finish(skipped)
+            self._poller.record("filtered", shard=self._shard_id, records=len(skipped))
+        wanted = [record for record in records if record.id not in page.skipped]
+        for number, lane in enumerate(self._lanes):
+            lane.add([record for record in wanted if lane_of(record.key, len(self._lanes)) == number])
+        if page.records:
+            self._position = Position(type="AFTER_SEQUENCE_NUMBER", sequence_number=page.records[-1].id)

@@ -67,6 +67,10 @@ class Message:
     receives: int = 0
     first_received_at: float = 0.0
 
+    @property
+    def group(self) -> str | None:
+        return self.attributes.get("MessageGroupId")
+
 
 @dataclass
 class Queue:
@@ -77,6 +81,7 @@ class Queue:
     messages: dict[str, Message] = field(default_factory=dict)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     waiting: int = 0  # long polls at this moment
+    fifo: bool = False  # a group with messages in flight gives no others
 
     def send(self, body: str, **attributes: Any) -> str:
         message = Message(f"{self.name}-{len(self.messages)}-{body[:8]}", body, attributes, now())
@@ -105,9 +110,10 @@ class Queue:
         return received
 
     def _take(self, most: int, visibility_timeout: float | None) -> list[Message]:
-        taken = []
+        taken: list[Message] = []
+        held = {m.group for m in self.messages.values() if m.visible_at > now()} if self.fifo else set()
         for message in list(self.messages.values()):
-            if message.visible_at > now() or len(taken) == most:
+            if message.visible_at > now() or len(taken) == most or (self.fifo and message.group in held):
                 continue
             if self.max_receive_count is not None and message.receives >= self.max_receive_count:
                 assert self.dead_letter is not None
@@ -152,6 +158,7 @@ class FakeAws:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.refusals: dict[str, list[AwsCallError]] = defaultdict(list)
         self.published: list[dict[str, Any]] = []
+        self.objects: dict[str, dict[str, Any]] = {}  # by key
         self.latency = 0.001
         self.fail_deletes_of: dict[str, int] = {}  # body -> how often its delete fails on SQS's side
 
@@ -185,6 +192,10 @@ class FakeAws:
     async def _sns_Publish(self, **params: Any) -> dict[str, Any]:  # noqa: N802 - AWS's name
         self.published.append(params)
         return {"MessageId": "m"}
+
+    async def _s3_PutObject(self, **params: Any) -> dict[str, Any]:  # noqa: N802 - AWS's name
+        self.objects[params["Key"]] = params
+        return {}
 
     async def _sqs_GetQueueUrl(self, QueueName: str) -> dict[str, Any]:  # noqa: N802, N803 - AWS's names
         if QueueName not in self.queues:
@@ -224,11 +235,8 @@ class FakeAws:
             },
         }
         for name, value in message.attributes.items():
-            shown["Attributes" if name == "AWSTraceHeader" else "MessageAttributes"] = (
-                shown["Attributes"] | {name: value}  # type: ignore[operator]
-                if name == "AWSTraceHeader"
-                else {name: value}
-            )
+            kind = "Attributes" if name in {"AWSTraceHeader", "MessageGroupId"} else "MessageAttributes"
+            shown[kind] = shown.get(kind, {}) | {name: value}  # type: ignore[operator]
         return shown
 
     async def _sqs_DeleteMessageBatch(self, **params: Any) -> dict[str, Any]:  # noqa: N802 - AWS's name
@@ -256,6 +264,10 @@ class FakeAws:
             shown["ParentShardId"] = shards[at].parent
         more = {"NextToken": f"{name}#{at + 1}"} if at + 1 < len(shards) else {}
         return {"Shards": [shown], **more}
+
+    async def _kinesis_DescribeStreamSummary(self, StreamName: str) -> dict[str, Any]:  # noqa: N802, N803 - AWS's
+        assert StreamName in self.streams
+        return {"StreamDescriptionSummary": {"RetentionPeriodHours": 24}}
 
     async def _kinesis_GetShardIterator(self, **params: Any) -> dict[str, Any]:  # noqa: N802 - AWS's name
         shard = next(s for s in self.streams[params["StreamName"]] if s.id == params["ShardId"])
