@@ -127,7 +127,7 @@ def _parse_filter(text: str, service: str) -> Filter:
     except ValueError as error:
         raise InvalidFilterError(f"the pattern is not valid JSON: {error}") from None
     _check_object(pattern)
-    parsed = Filter(_DATA_KEYS[service], pattern)
+    parsed = Filter(_DATA_KEYS.get(service, ""), pattern)
     if service != "sqs" and not isinstance(pattern.get(parsed.data_key, {}), dict):
         raise InvalidFilterError(f"{parsed.data_key} has to be an object of rules")
     return parsed

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from testbed.semantics.filter_criteria import Filter, InvalidFilterError, parse_filters
+from testbed.semantics.sqs_mapping import ProvisionedPollers
 from testbed.semantics.stream_batch import StreamRules
 
 _DEFAULT_BATCH_SIZE: Final = {"sqs": 10, "kinesis": 100, "dynamodb": 100}
@@ -22,6 +23,7 @@ class Mapping:
         batch_size: ``BatchSize``, in records.
         window: ``MaximumBatchingWindowInSeconds``.
         maximum_concurrency: ``ScalingConfig.MaximumConcurrency``; None is none.
+        provisioned: ``ProvisionedPollerConfig`` of a queue; None is none.
         partial_responses: Whether the function reports batch item failures.
         rules: The error handling of a stream.
         on_failure: ARN of the on-failure destination; None is none.
@@ -40,6 +42,7 @@ class Mapping:
     batch_size: int
     window: float = 0.0
     maximum_concurrency: int | None = None
+    provisioned: ProvisionedPollers | None = None
     partial_responses: bool = False
     rules: StreamRules = field(default=StreamRules())
     on_failure: str | None = None
@@ -62,6 +65,7 @@ class Mapping:
             batch_size=entry.get("BatchSize") or _DEFAULT_BATCH_SIZE.get(_service(source), 100),
             window=entry.get("MaximumBatchingWindowInSeconds") or 0,
             maximum_concurrency=(entry.get("ScalingConfig") or {}).get("MaximumConcurrency"),
+            provisioned=_provisioned(entry),
             partial_responses="ReportBatchItemFailures" in (entry.get("FunctionResponseTypes") or ()),
             rules=_stream_rules(entry),
             on_failure=_on_failure(entry),
@@ -120,13 +124,21 @@ def _filters(entry: dict[str, Any]) -> tuple[Filter, ...] | None:
         return None
 
 
+def _provisioned(entry: dict[str, Any]) -> ProvisionedPollers | None:
+    config = entry.get("ProvisionedPollerConfig")
+    if not config:
+        return None
+    limits = {"minimum": config.get("MinimumPollers"), "maximum": config.get("MaximumPollers")}
+    return ProvisionedPollers(**{name: value for name, value in limits.items() if value})
+
+
 def _on_failure(entry: dict[str, Any]) -> str | None:
     destination = ((entry.get("DestinationConfig") or {}).get("OnFailure") or {}).get("Destination")
     return destination or None
 
 
 def _unsupported(entry: dict[str, Any]) -> tuple[str, ...]:
-    fields = ["ProvisionedPollerConfig"] if entry.get("ProvisionedPollerConfig") else []
+    fields = []
     if _service(entry.get("EventSourceArn") or "") not in _DEFAULT_BATCH_SIZE:
         fields.append("EventSourceArn")
     if _filters(entry) is None:

@@ -1,31 +1,25 @@
-"""The poller of SQS mappings: concurrent loops that receive, invoke and delete."""
+"""The poller of SQS mappings: as many loops at once as the scaling rule allows."""
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any, Final
 
-from testbed.compute.aws import AwsCallError
-from testbed.compute.pollers.base import Invoked, MappingPoller, Surroundings
-from testbed.compute.pollers.batch import BatchBuffer, Record
+from testbed.compute.pollers.base import MappingPoller, Surroundings
 from testbed.compute.pollers.mapping import Mapping
-from testbed.compute.pollers.sqs_event import sqs_record
+from testbed.compute.pollers.sqs_loop import PollLoop
 from testbed.compute.pollers.status import MappingStatus
-from testbed.semantics.partial_batch import Failed, WholeBatchFailed, interpret
-from testbed.semantics.sqs_mapping import Batching, PollerScaling, ThrottleHold, effective_visibility_timeout
+from testbed.semantics.sqs_mapping import PollerScaling, PollPace, effective_visibility_timeout
 
-_MOST_PER_CALL: Final = 10  # messages of one ReceiveMessage or DeleteMessageBatch: Amazon SQS quotas
 _SCALING_INTERVAL: Final = 0.2  # seconds between two looks at the number of loops: fine enough for 300 per minute
-_EMPTY_AFTER: Final = 1.0  # a receive that waits this many seconds has found the queue empty
-_SHORT_POLL_PAUSE: Final = 0.2  # seconds after an empty receive that could not wait in SQS
 
 
 class SqsPoller(MappingPoller):
-    """One mapping of a queue: as many `_PollLoop` as the scaling rule allows.
+    """One mapping of a queue: as many `PollLoop` as the scaling rule allows.
 
     A loop has one batch in hand at most, so that at ``MaximumConcurrency`` nobody reads.
 
     Attributes:
         scaling: How many loops may run.
+        pace: How fast they may read; None but in provisioned mode.
         queue_url: The queue, once it is known.
         visibility_timeout: Seconds that received messages stay invisible.
         own_visibility: Whether that is not the queue's own, and has to be said with every receive.
@@ -35,19 +29,24 @@ class SqsPoller(MappingPoller):
         """Prepare; nothing runs until `configure`."""
         super().__init__(surroundings, mapping)
         self.scaling = PollerScaling(
-            surroundings.profile.sqs, surroundings.clock(), maximum_concurrency=mapping.maximum_concurrency
+            surroundings.profile.sqs,
+            surroundings.clock(),
+            maximum_concurrency=mapping.maximum_concurrency,
+            provisioned=mapping.provisioned,
         )
+        self.pace: PollPace | None = None
         self.queue_url = ""
         self.visibility_timeout = 0.0
         self.own_visibility = False
-        self._loops: dict[_PollLoop, asyncio.Task[None]] = {}
+        self._loops: dict[PollLoop, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._looked_up: Mapping | None = None
 
     def configure(self, mapping: Mapping) -> None:
         """Take over what is listed now; batches in flight end as they began."""
         super().configure(mapping)
-        self.scaling.limit(mapping.maximum_concurrency)
+        self.scaling.limit(mapping.maximum_concurrency, mapping.provisioned)
+        self._set_pace()
 
     async def stop(self, grace: float) -> None:
         """End now: long polls are cut short, invokes in flight get ``grace`` seconds."""
@@ -68,7 +67,7 @@ class SqsPoller(MappingPoller):
             idle=in_flight == 0,
         )
 
-    def dismisses(self, loop: "_PollLoop") -> bool:
+    def dismisses(self, loop: PollLoop) -> bool:
         """Whether ``loop``, which has nothing in hand, is one too many; it is counted out then."""
         if len(self._loops) <= self._wanted:
             return False
@@ -125,206 +124,25 @@ class SqsPoller(MappingPoller):
         now = self.env.clock()
         backlog = bool(self._loops) and not any(loop.finds_nothing(now) for loop in self._loops)
         self.scaling.observe(now, backlog=backlog)
+        self._set_pace()
         while len(self._loops) < self._wanted:
-            loop = _PollLoop(self)
+            loop = PollLoop(self)
             task = asyncio.create_task(loop.run(), name=self.mapping.caller)
             self._loops[loop] = task
             self._tasks.add(task)
             task.add_done_callback(self._forget)
+
+    def _set_pace(self) -> None:
+        event_pollers = self.scaling.event_pollers
+        if self.mapping.provisioned is None:
+            self.pace = None
+        elif self.pace is None:
+            self.pace = PollPace(self.env.profile.sqs, event_pollers)
+        else:
+            self.pace.resize(event_pollers, self.env.clock())
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         """A loop ended; where it crashed, the next look starts another one, and its messages become visible again."""
         self._tasks.discard(task)
         self._loops = {loop: other for loop, other in self._loops.items() if other is not task}
         self.report_crash(task)
-
-
-class _PollLoop:
-    """Receives a batch, invokes the function with it, deletes what was processed; again and again.
-
-    Attributes:
-        held: Whether the batch in hand waits for its next try.
-    """
-
-    def __init__(self, poller: SqsPoller) -> None:
-        self.held = False
-        self._poller = poller
-        self._clock = poller.env.clock
-        self._numbers = poller.env.profile.sqs
-        self._buffer = BatchBuffer(self._batching)
-        self._processing = False
-        self._receive_task: asyncio.Task[dict[str, Any]] | None = None
-        self._receiving_since: float | None = None
-        self._found_empty = True  # until a message proves the contrary
-        self._receive_failures = 0  # in a row
-
-    @property
-    def busy(self) -> bool:
-        """Whether messages are in hand."""
-        return self._processing or len(self._buffer) > 0
-
-    def finds_nothing(self, now: float) -> bool:
-        """Whether the queue looks empty from here."""
-        if self._receiving_since is None:
-            return False
-        return self._found_empty or now - self._receiving_since > _EMPTY_AFTER
-
-    def cut_receive(self) -> None:
-        """Cut a long poll short."""
-        if self._receive_task is not None:
-            self._receive_task.cancel()
-
-    async def run(self) -> None:
-        """Work until the poller has one loop too many."""
-        while len(self._buffer) or not self._poller.dismisses(self):
-            await self._collect()
-            if not len(self._buffer):
-                continue
-            self._processing = True
-            await self._process(self._buffer.take(self._clock()))
-            self._processing = False
-
-    def _batching(self) -> Batching:
-        mapping = self._poller.mapping
-        return Batching(mapping.batch_size, mapping.window, self._numbers.batch_bytes)
-
-    async def _collect(self) -> None:
-        """Receive until the batch is closed, or once where the queue is empty."""
-        self._receiving_since = self._clock()
-        while not self._poller.stopped.is_set():
-            open_for = self._buffer.seconds_left(self._clock()) if len(self._buffer) else None
-            if open_for == 0:
-                break
-            wait = int(self._numbers.long_poll if open_for is None else min(open_for, self._numbers.long_poll))
-            messages = await self._receive(wait)
-            now = self._clock()
-            self._found_empty = not messages
-            self._buffer.add((sqs_record(message, self._poller.mapping, now) for message in messages), now)
-            if not messages and wait == 0:
-                pause = _SHORT_POLL_PAUSE if open_for is None else min(open_for, _SHORT_POLL_PAUSE)
-                await self._poller.sleep(pause, self._poller.stopped)
-            if not len(self._buffer):
-                break
-        self._receiving_since = None
-
-    async def _receive(self, wait: int) -> list[dict[str, Any]]:
-        """One ReceiveMessage; nothing where it was refused or cut short."""
-        poller = self._poller
-        params: dict[str, Any] = {
-            "QueueUrl": poller.queue_url,
-            "MaxNumberOfMessages": min(_MOST_PER_CALL, self._buffer.room),
-            "WaitTimeSeconds": wait,
-            "AttributeNames": ["All"],
-            "MessageAttributeNames": ["All"],
-        }
-        if poller.own_visibility:
-            params["VisibilityTimeout"] = int(poller.visibility_timeout)
-        try:
-            answer = await self._cuttable(params)
-        except AwsCallError as error:
-            self._receive_failures += 1
-            poller.report_failure("ReceiveMessage", error, self._receive_failures)
-            await poller.sleep(self._numbers.api_retry.delay(self._receive_failures), poller.closing)
-            return []
-        self._receive_failures = 0
-        return answer.get("Messages") or []
-
-    async def _cuttable(self, params: dict[str, Any]) -> dict[str, Any]:
-        """ReceiveMessage in a task of its own: what `cut_receive` cancels is the call, not the loop."""
-        task = asyncio.create_task(self._poller.call("sqs", "ReceiveMessage", params))
-        self._receive_task = task
-        try:
-            await asyncio.wait([task])
-        finally:
-            task.cancel()
-            self._receive_task = None
-        return {} if task.cancelled() else task.result()
-
-    async def _process(self, records: list[Record]) -> None:
-        """Invoke with a batch, and delete what the function says it has processed; the rest becomes visible again."""
-        visible_again = min(record.at for record in records) + self._poller.visibility_timeout
-        invoked = await self._invoke_or_hold(records, visible_again)
-        if invoked is None:
-            return
-        processed = self._processed(records, invoked)
-        self._poller.record(
-            "batch",
-            records=len(records),
-            failed=len(records) - len(processed),
-            ms=invoked.ms,
-            reason=invoked.error,
-        )
-        await self._delete(processed, visible_again)
-
-    async def _invoke_or_hold(self, records: list[Record], visible_again: float) -> Invoked | None:
-        """Invoke; hold the batch while it is throttled. None where it was let go."""
-        poller = self._poller
-        hold = ThrottleHold(self._numbers, visible_again)
-        while True:
-            invoked = await poller.invoke(records)
-            if not invoked.refused:
-                return invoked
-            poller.record("throttled", records=len(records), reason=invoked.error, ms=invoked.ms)
-            poller.scaling.back_off()
-            wait = hold.throttled(self._clock(), invoked.spread)
-            if wait is None or await self._hold(wait):
-                poller.record("released", records=len(records))
-                return None
-
-    async def _hold(self, seconds: float) -> bool:
-        """Wait with a batch in hand; whether the poller was stopped meanwhile."""
-        self.held = True
-        stopped = await self._poller.sleep(seconds, self._poller.stopped)
-        self.held = False
-        return stopped
-
-    def _processed(self, records: list[Record], invoked: Invoked) -> list[Record]:
-        """The records that count as processed. Without partial responses, what the function returns is ignored."""
-        poller = self._poller
-        if invoked.error is not None:
-            if not poller.mapping.partial_responses:
-                poller.scaling.back_off()
-            return []
-        if not poller.mapping.partial_responses:
-            return records
-        outcome = interpret(invoked.result.payload, [record.id for record in records])
-        if isinstance(outcome, WholeBatchFailed):
-            poller.record("malformed response", records=len(records), reason=outcome.reason)
-            return []
-        if isinstance(outcome, Failed):
-            return [record for record in records if record.id not in outcome.ids]
-        return records
-
-    async def _delete(self, records: list[Record], visible_again: float) -> None:
-        """Delete, again and again while it is refused; after the visibility timeout the handles are worth nothing."""
-        failures = 0
-        while records:
-            records = [
-                left
-                for start in range(0, len(records), _MOST_PER_CALL)
-                for left in await self._delete_some(records[start : start + _MOST_PER_CALL], failures + 1)
-            ]
-            failures += 1
-            wait = self._numbers.api_retry.delay(failures)
-            if records and self._clock() + wait >= visible_again:
-                self._poller.record("not deleted", records=len(records), reason="visibility timeout passed")
-                return
-            if records:
-                await asyncio.sleep(wait)
-
-    async def _delete_some(self, records: Sequence[Record], attempt: int) -> list[Record]:
-        """One DeleteMessageBatch; the records to try again."""
-        entries = [{"Id": str(i), "ReceiptHandle": record.handle} for i, record in enumerate(records)]
-        params = {"QueueUrl": self._poller.queue_url, "Entries": entries}
-        try:
-            answer = await self._poller.call("sqs", "DeleteMessageBatch", params)
-        except AwsCallError as error:
-            self._poller.report_failure("DeleteMessageBatch", error, attempt)
-            return list(records)
-        again = []
-        for failure in answer.get("Failed") or []:
-            if failure.get("SenderFault"):
-                self._poller.record("not deleted", records=1, reason=failure.get("Code"))
-            else:
-                again.append(records[int(failure["Id"])])
-        return again
