@@ -32,8 +32,17 @@ def answer(function: Function, request_id: str, event: Event, memory: int) -> tu
             return function_errors.exited(request_id, reason, error_type), function_errors.CRASH, text.encode()
 
 
-def report_status(cause: str | None) -> str:
-    """How the report line ends after a failure of the environment."""
+def report_status(cause: str | None, payload: bytes) -> str:
+    """How the report line ends after a failure of the environment that was answered with ``payload``."""
     if function_errors.keeps_environment(cause):
         return ""
-    return "Status: timeout" if cause == function_errors.TIMEOUT else "Status: error"
+    if cause == function_errors.TIMEOUT:
+        return "Status: timeout"
+    return f"Status: error\tError Type: {function_errors.type_of(payload)}"
+
+
+def init_failure(event: Event, function: Function) -> str | None:
+    """Type of the error that an initialisation came to; None where it ran out of time."""
+    if event.kind is Kind.TIMEOUT:
+        return None
+    return function_errors.type_of(answer(function, "", event, event.exit.peak_bytes if event.exit else 0)[0])

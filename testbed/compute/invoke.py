@@ -25,7 +25,7 @@ from testbed.compute.functions import (
     check_supported,
     parse_reference,
 )
-from testbed.compute.logs import TAIL_BYTES, LogFolder, billed_milliseconds, end_lines, start_line
+from testbed.compute.logs import TAIL_BYTES, LogFolder, end_lines, start_line
 from testbed.compute.pool import Pool, Start
 from testbed.compute.processes import Processes
 from testbed.compute.result import InvokeResult
@@ -33,6 +33,7 @@ from testbed.compute.runtime_api import Invocation, RuntimeApi
 from testbed.errors import EngineDiedError, UsageError
 from testbed.semantics import function_errors
 from testbed.semantics.concurrency import Concurrency
+from testbed.semantics.lifecycle import billed_milliseconds
 from testbed.semantics.profiles import Profile, aws
 from testbed.trace import parse_trace
 
@@ -404,7 +405,7 @@ class Compute:
                     init=start.init,
                     memory_mb=function.memory_mb,
                     peak_bytes=memory,
-                    failure=report_status(cause),
+                    failure=report_status(cause, payload),
                 ),
             ]
         )

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from testbed.semantics.lifecycle import billed_milliseconds
+
 TAIL_BYTES: Final = 4096
 """How much of the log ``LogType: Tail`` returns (AWS Lambda API reference, Invoke)."""
 _CHUNK_BYTES: Final = 65536
@@ -91,7 +93,7 @@ def end_lines(
         duration: Seconds from the start of the invoke to its answer.
         init: Seconds of the initialisation; None where none preceded, or where it counts as duration.
         memory_mb: The function's memory setting.
-        peak_bytes: The most memory that the environment had.
+        peak_bytes: The most memory that the environment had; Lambda never reports more than the setting.
         failure: What follows at the end of the report, such as ``"Status: timeout"``; empty for none.
     """
     fields = [
@@ -99,7 +101,7 @@ def end_lines(
         f"Duration: {duration * 1000:.2f} ms",
         f"Billed Duration: {billed_milliseconds(duration, init)} ms",
         f"Memory Size: {memory_mb} MB",
-        f"Max Memory Used: {math.ceil(peak_bytes / 2**20)} MB",
+        f"Max Memory Used: {min(math.ceil(peak_bytes / 2**20), memory_mb)} MB",
     ]
     if init is not None:
         fields.append(f"Init Duration: {init * 1000:.2f} ms")
@@ -107,11 +109,3 @@ def end_lines(
         fields.append(failure)
     report = "\t".join(fields)
     return f"END RequestId: {request_id}\n{report}\t\n".encode()
-
-
-def billed_milliseconds(duration: float, init: float | None) -> int:
-    """Whole milliseconds that Lambda bills, initialisation included (AWS Compute blog, billing of INIT, August 2025).
-
-    ``duration`` and ``init`` are in seconds.
-    """
-    return math.ceil(round((duration + (init or 0.0)) * 1000, 2))

@@ -13,11 +13,12 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from testbed.compute.answers import init_failure
 from testbed.compute.environment import Environment, Event, Kind, Settings
 from testbed.compute.functions import Function
 from testbed.compute.processes import Processes
 from testbed.compute.runtime_api import RuntimeApi
-from testbed.semantics.lifecycle import LifecycleProfile
+from testbed.semantics.lifecycle import LifecycleProfile, Resets, init_report
 
 _Key = tuple[str, str, str]
 
@@ -50,7 +51,7 @@ class Pool:
         processes: Starts their processes.
         api: Their Runtime API.
         settings: What is the same for all of them.
-        on_end: Told the function of each environment that ended.
+        on_end: Told the function of each environment that is gone for good; one that is only reset is not.
         lifecycle: How long an initialisation may take, and how long an idle environment is kept.
         starts_at_once: How many environments may initialise at the same time.
     """
@@ -74,6 +75,7 @@ class Pool:
         self._all: set[Environment] = set()
         self._idle: defaultdict[_Key, list[Environment]] = defaultdict(list)
         self._waiting: defaultdict[_Key, deque[asyncio.Future[Start]]] = defaultdict(deque)
+        self._resets: Resets[_Key] = Resets()
         self._starting: set[asyncio.Task[None]] = set()
         self._turns = asyncio.Semaphore(starts_at_once)
         self.cold_starts: defaultdict[str, int] = defaultdict(int)
@@ -142,15 +144,20 @@ class Pool:
     async def start(self, function: Function) -> Start:
         """Start an environment for an invoke.
 
-        An initialisation that takes too long is done again in the invoke's own time, as Lambda does.
+        An initialisation that fails or takes too long is done again in the invoke's own time, and so is that of an
+        environment that was reset, as Lambda does.
         """
-        environment, event, seconds, log = await self._start_one(function, self.lifecycle.init_seconds)
-        if event.kind is not Kind.TIMEOUT:
-            return Start(environment, event, seconds, 0.0, log)
-        environment, event, seconds, more = await self._start_one(function, function.timeout)
+        log = b""
+        if not self._resets.take(_key(function)):
+            limit = self.lifecycle.init_limit(function.timeout)
+            environment, event, seconds, log = await self._start_one(function, limit, "init")
+            if event.kind is Kind.READY or environment.retired:
+                return Start(environment, event, seconds, 0.0, log)
+            self._resets.take(_key(function))
+        environment, event, seconds, more = await self._start_one(function, function.timeout, "invoke")
         return Start(environment, event, None, seconds, log + more)
 
-    async def _start_one(self, function: Function, limit: float) -> tuple[Environment, Event, float, bytes]:
+    async def _start_one(self, function: Function, limit: float, phase: str) -> tuple[Environment, Event, float, bytes]:
         loop = asyncio.get_running_loop()
         started = loop.time()
         ident = f"env-{next(self._numbers)}"
@@ -160,11 +167,18 @@ class Pool:
         self._all.add(environment)
         self.cold_starts[function.name] += 1
         event = await environment.start(limit)
-        return environment, event, loop.time() - started, environment.take_log()
+        seconds = loop.time() - started
+        log = environment.take_log()
+        if event.kind is not Kind.READY:
+            log += init_report(seconds, phase, init_failure(event, function)).encode()
+        return environment, event, seconds, log
 
     def _ended(self, environment: Environment) -> None:
         self._all.discard(environment)
-        self._on_end(environment.function.name)
+        if environment.retired:
+            self._on_end(environment.function.name)
+        else:
+            self._resets.add(_key(environment.function), asyncio.get_running_loop().time())
 
     def retire(self, name: str | None = None) -> None:
         """End the environments of function ``name``, or all: idle ones now, the others after their invoke."""
@@ -173,9 +187,11 @@ class Pool:
         for key, stack in self._idle.items():
             if name in (None, key[0]):
                 _kill(stack)
+        self._give_up_resets(lambda key, _: name in (None, key[0]))
 
     async def end_all(self) -> None:
         """Kill every environment, and return when they are gone; running invokes end as crashes."""
+        self.retire()
         self._idle.clear()
         ending = [environment.end() for environment in self._all]
         await asyncio.gather(*ending)
@@ -186,6 +202,11 @@ class Pool:
         for key, stack in self._idle.items():
             _kill([environment for environment in stack if environment.idle_since < oldest])
             self._idle[key] = [environment for environment in stack if environment.alive]
+        self._give_up_resets(lambda _, since: since < oldest)
+
+    def _give_up_resets(self, condition: Callable[[_Key, float], bool]) -> None:
+        for name, _, _ in self._resets.drop(condition):
+            self._on_end(name)
 
 
 def _warm(environment: Environment) -> Start:
@@ -194,6 +215,7 @@ def _warm(environment: Environment) -> Start:
 
 def _kill(environments: list[Environment]) -> None:
     for environment in environments:
+        environment.retired = True
         environment.kill()
 
 

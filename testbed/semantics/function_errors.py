@@ -74,6 +74,15 @@ def exit_error_type(wait_status: int, peak_bytes: int, memory_bytes: int) -> str
     return "Runtime.OutOfMemory" if killed and peak_bytes >= memory_bytes else "Runtime.ExitError"
 
 
+def type_of(document: bytes) -> str:
+    """The type that an error document names; ``Runtime.Unknown`` where it names none: runtimes may write anything."""
+    try:
+        named = json.loads(document)["errorType"]
+    except (ValueError, TypeError, KeyError):
+        return "Runtime.Unknown"
+    return str(named)
+
+
 def response_too_large(size: int) -> bytes:
     """Document of an invoke whose response of ``size`` bytes is over the limit of a synchronous one."""
     message = f"Response payload size ({size} bytes) exceeded maximum allowed payload size ({RESPONSE_BYTES} bytes)."

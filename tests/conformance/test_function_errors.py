@@ -47,6 +47,7 @@ def test_a_process_killed_with_its_memory_used_up_is_out_of_memory() -> None:
     assert kind(int(signal.SIGTERM), 500, 128) == "Runtime.ExitError"
 
 
+@pytest.mark.rule("environment.reset")
 def test_only_a_handler_error_keeps_the_environment() -> None:
     """Success and an exception keep it, everything else replaces it."""
     kept = {
@@ -56,6 +57,7 @@ def test_only_a_handler_error_keeps_the_environment() -> None:
     assert kept == {None: True, "function error": True, "timeout": False, "crash": False, "init error": False}
 
 
+@pytest.mark.rule("limits.synchronous-payload")
 def test_a_response_that_is_too_large_says_both_sizes() -> None:
     """Six megabytes and a hundred bytes, as measured."""
     assert json.loads(function_errors.response_too_large(6291557)) == {

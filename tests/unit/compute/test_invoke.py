@@ -99,6 +99,7 @@ def handler(event, context):
     assert str(Path(__file__).parents[3]) not in answer["path"]
 
 
+@pytest.mark.rule("environment.reset")
 async def test_a_handler_error_keeps_the_environment(emulator: Emulator, compute: Compute) -> None:
     """After an exception the same process serves the next invoke: its counter goes on."""
     emulator.deploy("orders", COUNTER)
@@ -121,6 +122,7 @@ async def test_an_error_with_a_long_story_keeps_the_environment(emulator: Emulat
     assert (await compute.invoke("orders", b"{}", caller="client")).payload == b"2"
 
 
+@pytest.mark.rule("limits.timeout", "environment.reset")
 async def test_a_timeout_kills_the_process_and_replaces_the_environment(
     emulator: Emulator, compute: Compute, tmp_path: Path
 ) -> None:
@@ -259,7 +261,7 @@ async def test_an_init_that_takes_too_long_is_done_again_on_the_time_of_the_invo
     emulator.deploy("orders", "import time\ntime.sleep(0.5)\ndef handler(event, context): return 'late'", Timeout=5)
     result = await invoke(compute)
     assert body(result) == "late"
-    assert b"Init Duration" not in result.log_tail
+    assert b"\tInit Duration" not in result.log_tail
     assert compute.stats().cold_starts == {"orders": 2}
     emulator.deploy("orders", "import time\ntime.sleep(100)", Timeout=1)
     compute.invalidate("orders")
@@ -303,6 +305,7 @@ async def test_a_library_in_the_package_wins_over_the_preloaded_one(emulator: Em
     assert body(await invoke(compute, function="plain")) != "mine"
 
 
+@pytest.mark.rule("environment.one-invoke-at-a-time")
 async def test_concurrent_invokes_never_share_an_environment(
     emulator: Emulator, compute: Compute, journal: Journal
 ) -> None:
@@ -417,6 +420,7 @@ async def test_a_function_that_does_not_exist_is_not_found(compute: Compute) -> 
     assert result.error.message == ("Function not found: arn:aws:lambda:us-east-1:000000000000:function:nobody:live")
 
 
+@pytest.mark.rule("limits.synchronous-payload")
 async def test_refusals_before_the_function_have_awss_codes(emulator: Emulator, compute: Compute) -> None:
     """Too large, not JSON, not active, a runtime that is not Python: each its own error, none reaches a process."""
     emulator.deploy("orders", COUNTER)
@@ -442,6 +446,7 @@ async def test_refusals_before_the_function_have_awss_codes(emulator: Emulator, 
     assert (await invoke(compute, function="young")).status == 200
 
 
+@pytest.mark.rule("limits.synchronous-payload")
 async def test_a_response_over_six_megabytes_is_a_function_error_that_keeps_the_environment(
     emulator: Emulator, compute: Compute
 ) -> None:

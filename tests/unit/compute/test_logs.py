@@ -3,17 +3,7 @@
 import os
 from pathlib import Path
 
-import pytest
-
-from testbed.compute.logs import LogFolder, LogPipe, billed_milliseconds, end_lines, start_line
-
-
-@pytest.mark.parametrize(
-    ("init", "duration", "billed"), [(0.13361, 0.08, 214), (3.01678, 0.084, 3101), (3.00492, 0.11123, 3117)]
-)
-def test_initialisation_is_billed(init: float, duration: float, billed: int) -> None:
-    """The examples of AWS's documentation."""
-    assert billed_milliseconds(duration, init) == billed
+from testbed.compute.logs import LogFolder, LogPipe, end_lines, start_line
 
 
 def test_a_report_has_awss_fields() -> None:
