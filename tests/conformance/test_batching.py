@@ -1,5 +1,7 @@
 """AWS Lambda developer guide, "Batching behavior"."""
 
+import pytest
+
 from testbed.semantics.sqs_mapping import Batching, effective_visibility_timeout
 
 SIX_MB = 6 * 1024 * 1024
@@ -11,6 +13,7 @@ def _filled(batching: Batching, records: int, size: int = 100, at: float = 0.0) 
     return batching
 
 
+@pytest.mark.rule("sqs-mapping.batching")
 def test_a_full_batch_goes_at_once() -> None:
     """Batching behavior: the batch size is reached."""
     batching = _filled(Batching(3, 60, SIX_MB), 3)
@@ -18,6 +21,7 @@ def test_a_full_batch_goes_at_once() -> None:
     assert not batching.fits(1)
 
 
+@pytest.mark.rule("sqs-mapping.batching")
 def test_the_window_starts_with_the_first_record() -> None:
     """Batching behavior: the batching window reaches its maximum value."""
     batching = Batching(100, 60, SIX_MB)
@@ -32,6 +36,7 @@ def test_without_a_window_nothing_is_waited_for() -> None:
     assert _filled(Batching(10, 0, SIX_MB), 1).seconds_left(0) == 0
 
 
+@pytest.mark.rule("sqs-mapping.batch-bytes")
 def test_a_batch_is_six_megabytes_at_most() -> None:
     """Batching behavior: the payload size, metadata included, reaches 6 MB, which cannot be changed."""
     batching = _filled(Batching(10_000, 60, SIX_MB), 5, size=1024 * 1024)
@@ -46,6 +51,7 @@ def test_one_record_always_fits_into_an_empty_batch() -> None:
     assert Batching(1, 0, 10).fits(1000)
 
 
+@pytest.mark.rule("sqs-mapping.effective-visibility")
 def test_window_and_function_timeout_extend_the_visibility_timeout() -> None:
     """Developer guide (2022), SQS: above the queue's timeout, the mapping uses window + function timeout + 30 s."""
     assert effective_visibility_timeout(30, window=20, function_timeout=15) == 65

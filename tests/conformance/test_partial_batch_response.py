@@ -14,6 +14,7 @@ def _failures(*identifiers: Any) -> bytes:
     return json.dumps({"batchItemFailures": [{"itemIdentifier": i} for i in identifiers]}).encode()
 
 
+@pytest.mark.rule("sqs-mapping.partial-success")
 @pytest.mark.parametrize(
     "answer",
     [
@@ -28,6 +29,7 @@ def test_complete_success(answer: bytes) -> None:
     assert interpret(answer, IDS) == Success()
 
 
+@pytest.mark.rule("sqs-mapping.partial-failure")
 @pytest.mark.parametrize(
     "answer",
     [
@@ -42,6 +44,7 @@ def test_complete_failure(answer: bytes) -> None:
     assert isinstance(interpret(answer, IDS), WholeBatchFailed)
 
 
+@pytest.mark.rule("sqs-mapping.partial-failure")
 def test_an_identifier_that_is_not_in_the_batch_fails_the_whole_batch() -> None:
     """Developer guide, SQS: a message id that does not exist in the batch makes the whole batch a failure."""
     assert isinstance(interpret(_failures("id-1", "id-9"), IDS), WholeBatchFailed)
@@ -56,6 +59,7 @@ def test_what_aws_does_not_publish_is_never_a_success(answer: bytes) -> None:
     assert isinstance(interpret(answer, IDS), WholeBatchFailed)
 
 
+@pytest.mark.rule("sqs-mapping.partial-success")
 def test_the_listed_messages_failed() -> None:
     """Developer guide: only the messages listed in batchItemFailures become visible again; naming one twice is once."""
     assert interpret(_failures("id-2", "id-3", "id-2"), IDS) == Failed(frozenset({"id-2", "id-3"}))

@@ -16,6 +16,7 @@ def _tries(hold: ThrottleHold, now: float) -> list[float]:
     return times
 
 
+@pytest.mark.rule("sqs-mapping.throttle-hold")
 @pytest.mark.parametrize("visibility_timeout", [6.0, 30.0, 300.0])
 def test_a_throttled_batch_is_retried_until_its_messages_are_visible_again(visibility_timeout: float) -> None:
     """Back-off strategy: retried until the message's timestamp exceeds the visibility timeout, then dropped."""

@@ -128,6 +128,7 @@ def test_a_malformed_answer_fails_the_whole_batch(
     assert journal.wait_for("mapping", mapping=uuid, event="malformed response")
 
 
+@pytest.mark.rule("sqs-mapping.partial-not-enabled")
 def test_an_answer_that_nobody_asked_for_is_ignored(bed: RunningTestbed, recording_function: Deploy) -> None:
     """Without ReportBatchItemFailures listed failures are deleted all the same, as on AWS: silent loss."""
     queue = Queue.create(bed.aws)
@@ -139,6 +140,7 @@ def test_an_answer_that_nobody_asked_for_is_ignored(bed: RunningTestbed, recordi
     assert received(function) == {"1": 1, "2": 1, "3": 1}
 
 
+@pytest.mark.rule("sqs-mapping.maximum-concurrency")
 def test_maximum_concurrency_is_reached_and_never_exceeded(bed: RunningTestbed, recording_function: Deploy) -> None:
     """Of sixteen invokes that could run at once two do."""
     queue = Queue.create(bed.aws)
@@ -168,6 +170,7 @@ def test_throttled_batches_wait_for_the_function(
     assert received(function) == {str(i): 1 for i in range(10)}
 
 
+@pytest.mark.rule("sqs-mapping.changes")
 def test_changes_of_a_mapping_lose_and_double_nothing(bed: RunningTestbed, recording_function: Deploy) -> None:
     """Created, updated, disabled, enabled, deleted and created again while messages flow: each is processed once."""
     queue, function = Queue.create(bed.aws), recording_function()

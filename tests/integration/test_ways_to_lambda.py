@@ -331,18 +331,6 @@ def test_a_deleted_function_is_not_found(bed: RunningTestbed, recording_function
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 404
 
 
-def dynamodb_stream(bed: RunningTestbed) -> str:
-    table = bed.aws.client("dynamodb").create_table(
-        TableName=unique("table"),
-        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
-    )
-    arn: str = table["TableDescription"]["LatestStreamArn"]
-    return arn
-
-
 def refusals(bed: RunningTestbed, function: str) -> dict[str, Callable[[], Any]]:
     """What the testbed does not have, and a call that asks for it."""
     client = bed.aws.client("lambda")
@@ -353,16 +341,11 @@ def refusals(bed: RunningTestbed, function: str) -> dict[str, Callable[[], Any]]
         "java21": lambda: client.create_function(**name, Runtime="java21", Code={"ZipFile": b"code"}, **code),
         "container image": lambda: client.create_function(**name, **image),
         "nodejs22.x": lambda: client.update_function_configuration(**name, Runtime="nodejs22.x"),
-        "not dynamodb": lambda: client.create_event_source_mapping(
-            **name, EventSourceArn=dynamodb_stream(bed), StartingPosition="LATEST"
+        "not kafka": lambda: client.create_event_source_mapping(
+            **name, EventSourceArn="arn:aws:kafka:us-east-1:000000000000:cluster/c/1", Topics=["t"]
         ),
         "self-managed source": lambda: client.create_event_source_mapping(
             **name, SelfManagedEventSource={"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": ["broker:9092"]}}, Topics=["t"]
-        ),
-        "FilterCriteria": lambda: client.create_event_source_mapping(
-            **name,
-            EventSourceArn="arn:aws:sqs:us-east-1:000000000000:any",
-            FilterCriteria={"Filters": [{"Pattern": '{"body": ["x"]}'}]},
         ),
         "function URL": lambda: client.create_function_url_config(**name, AuthType="NONE"),
         "provisioned concurrency": lambda: client.put_provisioned_concurrency_config(
@@ -375,8 +358,7 @@ def refusals(bed: RunningTestbed, function: str) -> dict[str, Callable[[], Any]]
 @pytest.mark.parametrize(
     "what",
     [
-        "java21", "container image", "nodejs22.x", "not dynamodb", "self-managed source", "FilterCriteria",
-        "function URL",
+        "java21", "container image", "nodejs22.x", "not kafka", "self-managed source", "function URL",
         "provisioned concurrency", "response streaming",
     ],
 )  # fmt: skip

@@ -7,7 +7,8 @@ from typing import Any, Final
 from localstack.aws.api import CommonServiceException
 
 _PYTHON: Final = re.compile(r"python3\.\d+")
-_SOURCES: Final = frozenset({"sqs", "kinesis"})
+_SOURCES: Final = frozenset({"sqs", "kinesis", "dynamodb"})
+_POLLED: Final = "SQS, Kinesis and DynamoDB streams"
 _UNSUPPORTED: Final = {
     "CreateFunctionUrlConfig": ("a function URL", "invoke the function by a REST API"),
     "PutProvisionedConcurrencyConfig": ("provisioned concurrency", "use reserved concurrency, or leave it out"),
@@ -37,16 +38,9 @@ def refusal(operation: str, request: Mapping[str, Any]) -> str | None:
         return f"Function {name} asks for {what}, which the testbed does not have; {instead}"
     if operation in {"CreateFunction", "UpdateFunctionConfiguration", "UpdateFunctionCode"}:
         return _function_refusal(name, request)
-    if operation in {"CreateEventSourceMapping", "UpdateEventSourceMapping"} and _filters(request):
-        return f"Function {name} is to be fed through FilterCriteria, which the testbed does not have; leave them out"
     if operation == "CreateEventSourceMapping":
         return _mapping_refusal(name, request)
     return None
-
-
-def _filters(request: Mapping[str, Any]) -> bool:
-    """Whether records are to be filtered: to hand over those that should have been left out would be wrong."""
-    return bool((request.get("FilterCriteria") or {}).get("Filters"))
 
 
 def _function_refusal(name: str, request: Mapping[str, Any]) -> str | None:
@@ -61,8 +55,8 @@ def _function_refusal(name: str, request: Mapping[str, Any]) -> str | None:
 def _mapping_refusal(name: str, request: Mapping[str, Any]) -> str | None:
     source = request.get("EventSourceArn")
     if not source:
-        return f"Function {name} is to be fed by a self-managed source; the testbed polls SQS and Kinesis only"
+        return f"Function {name} is to be fed by a self-managed source; the testbed polls {_POLLED} only"
     service = (source.split(":") + [""] * 3)[2]
     if service not in _SOURCES:
-        return f"Function {name} is to be fed by {source}; the testbed polls SQS and Kinesis only, not {service}"
+        return f"Function {name} is to be fed by {source}; the testbed polls {_POLLED} only, not {service}"
     return None

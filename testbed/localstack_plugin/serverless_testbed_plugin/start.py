@@ -29,10 +29,12 @@ def install() -> None:
     from .changes import ChangeNotifier  # noqa: PLC0415
     from .cloudwatch import keep_metrics_as_aws_does  # noqa: PLC0415
     from .invoke import forward  # noqa: PLC0415
+    from .mapping_checks import check_mappings_as_aws_does  # noqa: PLC0415
     from .mappings import keep_state_only  # noqa: PLC0415
     from .refusals import refuse  # noqa: PLC0415
 
     keep_state_only()
+    check_mappings_as_aws_does()
     keep_metrics_as_aws_does()
     queues.count_in_queues()
     handlers.serve_custom_service_request_handlers.append(refuse)

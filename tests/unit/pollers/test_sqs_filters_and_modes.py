@@ -146,6 +146,21 @@ async def test_partial_responses_of_a_fifo_queue_keep_the_order_only_where_the_f
     await world.fleet.stop()
 
 
+@pytest.mark.rule("sqs-mapping.long-polling")
+@virtual_time
+async def test_an_idle_mapping_receives_fifteen_times_a_minute() -> None:
+    """Five pollers, each of which waits for 20 s in SQS."""
+    world = World()
+    world.aws.queue("q")
+    await world.map_queue("q")
+    await asyncio.sleep(0.5)
+    count = world.aws.count("ReceiveMessage")
+    assert count == 5
+    await asyncio.sleep(60)
+    assert world.aws.count("ReceiveMessage") - count == 15
+    await world.fleet.stop()
+
+
 @pytest.mark.rule("sqs-mapping.provisioned")
 @virtual_time
 async def test_provisioned_pollers_run_ten_invokes_each() -> None:

@@ -32,6 +32,7 @@ async def test_processed_messages_are_deleted() -> None:
     await world.fleet.stop()
 
 
+@pytest.mark.rule("sqs-mapping.deletes")
 @virtual_time
 async def test_a_message_is_not_deleted_before_the_function_succeeded() -> None:
     """While the function runs, its messages are still in the queue, invisible."""
@@ -48,6 +49,7 @@ async def test_a_message_is_not_deleted_before_the_function_succeeded() -> None:
     await world.fleet.stop()
 
 
+@pytest.mark.rule("sqs-mapping.error")
 @virtual_time
 async def test_messages_of_a_failed_invoke_come_back_until_they_are_dead_lettered() -> None:
     """A function error deletes nothing: the messages return with the visibility timeout, and SQS redrives them."""
@@ -64,6 +66,7 @@ async def test_messages_of_a_failed_invoke_come_back_until_they_are_dead_lettere
     await world.fleet.stop()
 
 
+@pytest.mark.rule("sqs-mapping.partial-success")
 @virtual_time
 async def test_only_the_reported_failures_come_back() -> None:
     """With ReportBatchItemFailures the processed messages are deleted and only the listed one is tried again."""
@@ -104,6 +107,7 @@ async def test_a_malformed_answer_fails_the_whole_batch(answer: object) -> None:
     await world.fleet.stop()
 
 
+@pytest.mark.rule("sqs-mapping.partial-not-enabled")
 @virtual_time
 async def test_reported_failures_are_lost_where_the_mapping_does_not_ask_for_them() -> None:
     """Without ReportBatchItemFailures the answer is ignored and everything is deleted, as AWS does."""
@@ -116,6 +120,7 @@ async def test_reported_failures_are_lost_where_the_mapping_does_not_ask_for_the
     await world.fleet.stop()
 
 
+@pytest.mark.rule("sqs-mapping.throttle-hold")
 @virtual_time
 async def test_a_throttled_batch_is_held_and_tried_again() -> None:
     """Throttles lose nothing and use up no receive: the same batch is invoked until it gets through."""
@@ -149,6 +154,7 @@ async def test_a_refused_invoke_deletes_nothing(status: int, invokes: int, recei
     await world.fleet.stop()
 
 
+@pytest.mark.rule("sqs-mapping.throttle-hold", "sqs-mapping.over-pull")
 @virtual_time
 async def test_messages_can_be_dead_lettered_without_one_execution() -> None:
     """A batch that is throttled past its visibility timeout is let go, and each time has cost a receive."""
@@ -163,6 +169,7 @@ async def test_messages_can_be_dead_lettered_without_one_execution() -> None:
     await world.fleet.stop()
 
 
+@pytest.mark.rule("sqs-mapping.maximum-concurrency")
 @virtual_time
 async def test_at_maximum_concurrency_nobody_reads() -> None:
     """MaximumConcurrency bounds the invokes in flight and the messages taken from the queue."""
@@ -181,6 +188,7 @@ async def test_at_maximum_concurrency_nobody_reads() -> None:
     await world.fleet.stop()
 
 
+@pytest.mark.rule("sqs-mapping.ramp")
 @virtual_time
 async def test_five_pollers_at_the_start_and_more_with_a_backlog() -> None:
     """Five concurrent batches at once, five more per second while a backlog lasts, and no more on an empty queue."""
@@ -215,6 +223,7 @@ async def test_an_arriving_message_wakes_a_waiting_poller_at_once() -> None:
     await world.fleet.stop()
 
 
+@pytest.mark.rule("sqs-mapping.batching")
 @virtual_time
 async def test_a_larger_batch_is_collected_over_several_receives() -> None:
     """BatchSize above 10 takes several receives; the window closes a batch that does not fill up."""
@@ -235,6 +244,7 @@ async def test_a_larger_batch_is_collected_over_several_receives() -> None:
     await world.fleet.stop()
 
 
+@pytest.mark.rule("sqs-mapping.batch-bytes")
 @virtual_time
 async def test_a_batch_stays_below_six_megabytes() -> None:
     """Messages that do not fit into one event go into the next one; none is lost."""
@@ -442,6 +452,7 @@ async def test_the_identity_of_a_batch_is_that_of_its_bodies() -> None:
     assert identities[0] == identities[1] != identities[2]
 
 
+@pytest.mark.rule("sqs-mapping.effective-visibility")
 @virtual_time
 async def test_the_visibility_timeout_covers_window_and_function() -> None:
     """Where the window and the function timeout exceed the queue's visibility timeout, a longer one is asked for."""
@@ -454,6 +465,7 @@ async def test_the_visibility_timeout_covers_window_and_function() -> None:
     await world.fleet.stop()
 
 
+@pytest.mark.rule("sqs-mapping.no-scale-down", "sqs-mapping.back-off")
 @virtual_time
 async def test_failures_reduce_the_concurrency_only_without_partial_responses() -> None:
     """A function error takes concurrency away; with ReportBatchItemFailures it does not."""
