@@ -41,8 +41,8 @@ def report_status(cause: str | None, payload: bytes) -> str:
     return f"Status: error\tError Type: {function_errors.type_of(payload)}"
 
 
-def init_failure(event: Event, function: Function) -> str | None:
+def init_failure(function: Function, event: Event, memory: int) -> str | None:
     """Type of the error that an initialisation came to; None where it ran out of time."""
     if event.kind is Kind.TIMEOUT:
         return None
-    return function_errors.type_of(answer(function, "", event, event.exit.peak_bytes if event.exit else 0)[0])
+    return function_errors.type_of(answer(function, "", event, memory)[0])

@@ -68,6 +68,7 @@ class Environment:
 
     Attributes:
         function: What it runs.
+        memory_bytes: The most memory that its process may have.
         alive: Whether it can serve, or is about to; False from its end on.
         started: Whether it has been initialised.
         retired: Whether it must end after the invoke that it serves.
@@ -86,6 +87,7 @@ class Environment:
     ) -> None:
         self.ident = ident
         self.function = function
+        self.memory_bytes = function.memory_mb * 2**20
         self.alive = True
         self.started = False
         self.retired = False
@@ -143,10 +145,15 @@ class Environment:
         """What it has printed since the last time."""
         return self._pipe.take()
 
+    @property
+    def pid(self) -> int | None:
+        """Of its process; None before that is started, and after its end."""
+        return self._processes.pids.get(self.ident)
+
     def peak_bytes(self) -> int:
         """The most memory that its process had, read at most once a second."""
         now = self._loop.time()
-        pid = self._processes.pids.get(self.ident)
+        pid = self.pid
         if pid is not None and now - self._peak_read_at >= _MEMORY_SECONDS:
             self._peak_read_at = now
             self._peak_bytes = max(self._peak_bytes, _peak_of(pid))
@@ -161,6 +168,11 @@ class Environment:
         """Kill the process; an invoke that it serves ends as a crash."""
         self.alive = False
         self._processes.kill(self.ident)
+
+    def runs_out_of_memory(self, used: int) -> None:
+        """Kill the process, which has ``used`` bytes; the invoke or initialisation ends as AWS's out of memory."""
+        self._peak_bytes = max(self._peak_bytes, used)
+        self.kill()
 
     async def next(self) -> Invocation | None:
         """The runtime asks for the next invoke."""
@@ -202,10 +214,15 @@ class Environment:
         event: asyncio.Future[Event] = self._loop.create_future()
         self._event = event
         timer = self._loop.call_later(limit, self._happens, Event(Kind.TIMEOUT))
-        event.add_done_callback(lambda _: timer.cancel())
+        event.add_done_callback(lambda _: self._is_idle(timer))
+        self._processes.memory.add(self)
         if self._ended.done():
             self._happens(Event(Kind.EXIT, exit=self._ended.result()))
         return event
+
+    def _is_idle(self, timer: asyncio.TimerHandle) -> None:
+        timer.cancel()
+        self._processes.memory.discard(self)
 
     def _exited(self, how: Exit) -> None:
         self.alive = False

@@ -224,6 +224,8 @@ class ForkServer:
         os.dup2(log, 2)
         os.closerange(3, max(null, log, self._control.fileno()) + 16)
         resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
+        with contextlib.suppress(OSError):  # where the machine itself runs out of memory, this process goes first
+            Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
         Path(environ["TMPDIR"]).mkdir(parents=True, exist_ok=True)
         if top_level_names(task_root) & self._replaceable:
             # The package brings a library that is loaded here already: only a new interpreter is free of it.

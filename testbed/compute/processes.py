@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from testbed.compute import forkserver
+from testbed.compute.memory import MemoryWatch
 from testbed.errors import EngineDiedError, how_ended
 
 _STOP_SECONDS: Final = 5.0
@@ -44,6 +45,10 @@ class Processes:
         log: File that takes what the fork server itself writes; compiled code goes into a folder beside it.
         run: Token of the run: ``TESTBED_RUN`` in the environment that the kernel shows of every process.
         on_death: Told when the fork server ends later without having been stopped; all environments are gone then.
+
+    Attributes:
+        pids: Process ids of the environments.
+        memory: Watches how much memory those that are busy have.
     """
 
     def __init__(self, log: Path, run: str, on_death: Callable[[EngineDiedError], None]) -> None:
@@ -56,6 +61,7 @@ class Processes:
         self._outbox: deque[tuple[bytes, int | None]] = deque()
         self._on_exit: dict[str, Callable[[Exit], None]] = {}
         self.pids: dict[str, int] = {}
+        self.memory = MemoryWatch()
 
     async def start(self) -> None:
         """Start the fork server, and wait until it has loaded its libraries.
