@@ -22,6 +22,7 @@ from testbed.gateway.classify import Target, classify
 from testbed.gateway.emulator import UNREACHABLE, Emulator, EmulatorUnreachableError
 from testbed.gateway.faults import Faults, cause_of
 from testbed.gateway.journal import Journal
+from testbed.gateway.limits import ServiceLimits
 from testbed.gateway.message import Inbound, Reply
 from testbed.gateway.origin import Origin, caller_of, function_name, identity_of_content, stable_body
 from testbed.gateway.rest_api import RestApiPlane
@@ -67,6 +68,7 @@ class Gateway:
     Attributes:
         emulator: See above.
         faults: What acts on calls before they are executed.
+        limits: What services refuse when they are overloaded.
         rest_apis: The REST APIs that are deployed.
         streamed_in: How many records each Kinesis stream has taken.
     """
@@ -78,6 +80,7 @@ class Gateway:
         self._functions = functions
         self._journal = journal
         self.faults = Faults(journal, clock)
+        self.limits = ServiceLimits(aws)
         self.rest_apis = RestApis(aws)
         self._rest_api_plane = RestApiPlane(self.rest_apis, self.faults, self, self._forward, journal)
         self.streamed_in: Counter[str] = Counter()
@@ -85,7 +88,13 @@ class Gateway:
     def arm(self, schedule: Schedule) -> None:
         """Let ``schedule`` decide from now on; every count starts anew."""
         self.faults.arm(schedule)
+        self.limits.restart()
         self.streamed_in.clear()
+
+    @property
+    def refusing(self) -> "tuple[Faults, ServiceLimits]":
+        """What throttles calls at the gateway, and counts them as ``throttles``."""
+        return self.faults, self.limits
 
     async def handle(self, request: Inbound, client: str = "127.0.0.1") -> Reply:
         """Answer one request of an HTTP client at the address ``client``."""
@@ -111,7 +120,7 @@ class Gateway:
         elif (refusal := self._refusal(target, request)) is not None:
             reply = error_reply(refusal, target, request)
         else:
-            reply = await self._forward(request, target)
+            reply = await self.limits.execute(target, request, self._forward)
         if target.service == "kinesis" and target.operation in _PUTS and reply.error is None:
             self.streamed_in[target.resource] += await _records_taken(target, request, reply)
         self._journal_aws(target, caller, reply, started, call, origin.trace)

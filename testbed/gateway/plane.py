@@ -19,6 +19,7 @@ from testbed.compute.invoke import Compute
 from testbed.compute.pollers.fleet import PollerFleet
 from testbed.errors import EngineDiedError, UsageError
 from testbed.gateway.caller import AwsClient
+from testbed.gateway.classify import resource_name
 from testbed.gateway.core import Gateway
 from testbed.gateway.emulator import Emulator
 from testbed.gateway.inventory import Inventory
@@ -230,6 +231,7 @@ class Plane:
     async def read_anew(self) -> None:
         """Believe nothing that was read from the emulator."""
         self.compute.forget()
+        self.gateway.limits.forget()
         await self.gateway.rest_apis.changed("", "")
         self._refresh.set()
 
@@ -237,6 +239,7 @@ class Plane:
         """Run what is deployed from now on by other numbers."""
         await self.compute.use(profile)
         self.fleet.use(profile)
+        self.gateway.limits.use(profile)
 
     async def begin(self, order: Mapping[str, Any]) -> None:
         """Put one architecture under test.
@@ -265,7 +268,7 @@ class Plane:
             "resources": {
                 "peak_concurrency": stats.peak_account_concurrency,
                 "peak_connections": self.postgres.peak_sessions if self.postgres else 0,
-                "throttles": stats.throttles + self.gateway.faults.throttles,
+                "throttles": stats.throttles + sum(part.throttles for part in self.gateway.refusing),
                 "cold_starts": sum(stats.cold_starts.values()),
                 "peak_queue_depth": self._peak_depth,
             },
@@ -284,6 +287,8 @@ class Plane:
         """The emulator says that ``operation`` changed what is deployed."""
         if service == "apigateway":
             await self.gateway.rest_apis.changed(resource, operation)
+        elif self.gateway.limits.covers(service):
+            self.gateway.limits.changed(service, operation, resource_name(resource))
         elif "EventSourceMapping" in operation:
             self._refresh.set()
         else:

@@ -7,6 +7,8 @@ from typing import Any, Final
 from testbed.ledger.history import Attempt, Outcome
 
 POISON: Final = "poison"
+_WORDS: Final = {"limit": "throttle"}
+"""A limit of a service that was exceeded, and a fault that says so, are the same to whoever is refused."""
 _CLIENT_MISTAKES: Final = frozenset(range(400, 500)) - {HTTPStatus.TOO_MANY_REQUESTS}
 
 
@@ -38,4 +40,8 @@ def _cause(attempt: Attempt, journalled: str | None) -> str:
 
 
 def _last_causes(hops: Iterable[Mapping[str, Any]], traces: set[str]) -> dict[str, str]:
-    return {hop["trace"]: hop["cause"] for hop in hops if hop.get("cause") and hop.get("trace") in traces}
+    return {
+        hop["trace"]: _WORDS.get(hop["cause"], hop["cause"])
+        for hop in hops
+        if hop.get("cause") and hop.get("trace") in traces
+    }

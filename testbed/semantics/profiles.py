@@ -63,6 +63,7 @@ class Profile:
             asynchronous=self.asynchronous.compress(k),
             sqs=self.sqs.compress(k),
             stream=self.stream.compress(k),
+            dynamodb=self.dynamodb.compress(k),
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Tells the data plane when functions, mappings or APIs changed, so that what it has read is never stale."""
+"""Tells the data plane when functions, mappings, APIs, streams or tables changed: what it has read is never stale."""
 
 import json
 import logging
@@ -13,7 +13,18 @@ _PATH: Final = "/_testbed/changed"
 _READ_SECONDS: Final = 2.0
 _OBSERVED: Final = frozenset({"lambda", "apigateway"})
 _READ_ONLY: Final = ("Get", "List", "Invoke", "Test")
-_NAMES: Final = ("FunctionName", "UUID", "restApiId", "LayerName", "Resource", "resourceArn", "usagePlanId", "id")
+_RESHAPING: Final = {
+    "kinesis": {"CreateStream", "DeleteStream", "UpdateShardCount", "SplitShard", "MergeShards", "UpdateStreamMode"},
+    "dynamodb": {
+        "CreateTable", "UpdateTable", "DeleteTable", "RestoreTableFromBackup", "RestoreTableToPointInTime",
+        "ImportTable",
+    },
+}  # fmt: skip
+"""What changes shards, or the capacity and the indexes of tables: nothing else of these services is read once."""
+_NAMES: Final = (
+    "FunctionName", "UUID", "restApiId", "LayerName", "Resource", "resourceArn", "usagePlanId", "id",
+    "StreamName", "StreamARN", "TableName", "TargetTableName",
+)  # fmt: skip
 _CREATED: Final = {"CreateEventSourceMapping": "UUID", "CreateRestApi": "id", "ImportRestApi": "id"}
 _FIRST_ERROR: Final = 400
 
@@ -29,7 +40,7 @@ class ChangeNotifier:
         self._complained = False
 
     def __call__(self, _chain: Any, context: Any, response: Any) -> None:
-        """Notify when the call changed a function, a mapping or an API, and succeeded."""
+        """Notify when the call changed what is deployed, and succeeded."""
         if not context.operation or response.status_code >= _FIRST_ERROR:
             return
         service, operation = context.service.service_name, context.operation.name
@@ -56,11 +67,13 @@ class ChangeNotifier:
 
 def changes_state(service: str, operation: str) -> bool:
     """Whether a call may change what the plane has read."""
+    if service in _RESHAPING:
+        return operation in _RESHAPING[service]
     return service in _OBSERVED and not operation.startswith(_READ_ONLY)
 
 
 def changed_resource(operation: str, request: Any, response: Any) -> str:
-    """Name of the function, UUID of the mapping or id of the API that a call changed; empty where it has none."""
+    """Name or ARN, UUID of the mapping or id of the API that a call changed; empty where it has none."""
     if operation in _CREATED:
         return str((response or {}).get(_CREATED[operation], ""))
     return next((str(request[name]) for name in _NAMES if (request or {}).get(name)), "")

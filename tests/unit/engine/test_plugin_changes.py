@@ -16,11 +16,15 @@ from testbed.localstack_plugin.serverless_testbed_plugin.changes import changed_
         ("lambda", "Invoke", False),
         ("apigateway", "CreateDeployment", True),
         ("apigateway", "TestInvokeMethod", False),
+        ("kinesis", "UpdateShardCount", True),
+        ("kinesis", "PutRecords", False),
+        ("dynamodb", "CreateTable", True),
+        ("dynamodb", "PutItem", False),
         ("sqs", "CreateQueue", False),
     ],
 )
-def test_writes_to_lambda_and_api_gateway_change_state(service: str, operation: str, *, changes: bool) -> None:
-    """Reads, invokes and other services do not."""
+def test_writes_to_what_is_read_once_change_state(service: str, operation: str, *, changes: bool) -> None:
+    """Reads, invokes, data and other services do not."""
     assert changes_state(service, operation) is changes
 
 
@@ -32,6 +36,13 @@ def test_writes_to_lambda_and_api_gateway_change_state(service: str, operation: 
         ("UpdateEventSourceMapping", {"UUID": "u", "BatchSize": 1}, {}, "u"),
         ("CreateRestApi", {"name": "shop"}, {"id": "a1"}, "a1"),
         ("PutMethod", {"restApiId": "a1", "resourceId": "r"}, {}, "a1"),
+        (
+            "SplitShard",
+            {"StreamARN": "arn:aws:kinesis:r:a:stream/s", "ShardToSplit": "x"},
+            {},
+            "arn:aws:kinesis:r:a:stream/s",
+        ),
+        ("RestoreTableFromBackup", {"TargetTableName": "t", "BackupArn": "b"}, {}, "t"),
         ("UpdateAccount", {}, None, ""),
     ],
 )

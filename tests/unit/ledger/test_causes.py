@@ -35,6 +35,7 @@ def attempt(
     [
         (attempt(error="too_many_connections"), [FULL], "too_many_connections"),
         (attempt(), [FULL], "throttle"),
+        (attempt(), [{"trace": "1-a", "cause": "limit"}], "throttle"),
         (attempt(), [FULL, {"trace": "1-a", "cause": "timeout"}], "timeout"),
         (attempt(), [FULL, {"trace": "1-a", "cause": None}, {"trace": "1-a"}], "throttle"),
         (attempt(), [{"trace": "1-b", "cause": "crash"}, {"cause": "crash"}], "HTTP 500"),
