@@ -35,3 +35,13 @@ class AwsCaller(Protocol):
             AwsCallError: Any error of AWS; nothing is retried.
         """
         ...
+
+
+class AwsSender(Protocol):
+    """An `AwsCaller` whose calls can belong to the trace of an order."""
+
+    async def call(
+        self, service: str, operation: str, params: dict[str, Any], *, caller: str, trace: str | None = None
+    ) -> dict[str, Any]:
+        """Call ``operation``; see `AwsCaller`. The header ``trace`` makes faults the same in every run."""
+        ...

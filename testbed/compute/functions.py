@@ -55,6 +55,7 @@ class Function:
         variables: Its environment variables.
         log_format: ``"Text"`` or ``"JSON"``.
         code: Folder of its unpacked code.
+        dead_letter: ARN of the dead-letter queue of its asynchronous invokes, a queue or a topic.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Function:
     variables: Mapping[str, str]
     log_format: str
     code: Path
+    dead_letter: str | None = None
 
 
 def parse_reference(text: str, qualifier: str | None = None) -> Reference:
@@ -229,6 +231,7 @@ def _function(configuration: Mapping[str, Any], code: Path) -> Function:
         variables=configuration.get("Environment", {}).get("Variables", {}),
         log_format=configuration.get("LoggingConfig", {}).get("LogFormat", "Text"),
         code=code,
+        dead_letter=configuration.get("DeadLetterConfig", {}).get("TargetArn"),
     )
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from testbed.chaos.call import AwsError
-from testbed.compute import async_queue, refusals
+from testbed.compute import destinations, refusals
 from testbed.compute.answers import answer, report_status
 from testbed.compute.async_queue import AsyncQueue
-from testbed.compute.aws import AwsCaller, AwsCallError
+from testbed.compute.aws import AwsCaller, AwsCallError, AwsSender
 from testbed.compute.environment import Event, Kind, Settings
+from testbed.compute.event_invoke_configs import EventInvokeConfigs
 from testbed.compute.functions import (
     Function,
     Functions,
@@ -82,7 +83,8 @@ class Stats:
         cold_starts: Environments started, by function.
         invokes: Invokes that reached a function.
         throttles: Invokes refused with 429.
-        queued_events: Asynchronous invokes that are neither done nor given up.
+        queued_events: Asynchronous invokes that are neither done nor given up, or whose end is still to be told.
+        dropped_events: Asynchronous invokes that were given up.
     """
 
     concurrency: dict[str, int]
@@ -92,6 +94,7 @@ class Stats:
     invokes: int
     throttles: int
     queued_events: int
+    dropped_events: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,8 @@ class Compute:
 
     Args:
         aws: Reads functions from the emulator.
-        journal: Takes a ``"lambda"`` hop for every invoke, and an ``"async"`` one for every event that is given up.
+        journal: Takes a ``"lambda"`` hop for every invoke, and ``"async"`` ones, see `AsyncQueue`.
+        sender: Sends to destinations and dead-letter queues of asynchronous invokes, through faults.
         folder: For unpacked code and the environments' ``/tmp``.
         logs: For function logs; None keeps them in ``folder``.
         gateway_url: Endpoint for every AWS call of the functions.
@@ -128,6 +132,7 @@ class Compute:
         aws: AwsCaller,
         journal: Journal,
         *,
+        sender: AwsSender,
         folder: Path,
         logs: Path | None = None,
         gateway_url: str,
@@ -144,10 +149,12 @@ class Compute:
         self._on_death = on_death
         self._dead: EngineDiedError | None = None
         self._functions = Functions(aws, folder / "code")
+        self._event_invoke_configs = EventInvokeConfigs(aws)
         self._concurrency = Concurrency(profile.concurrency)
         self._reservations = asyncio.Lock()
         self._logs = LogFolder(logs or folder / "logs")
-        self._events = AsyncQueue(profile.asynchronous)
+        self._sender = sender
+        self._events = AsyncQueue(profile.asynchronous, sender, journal)
         self._api = RuntimeApi()
         self._processes = Processes(folder / "fork-server.log", run, self._died)
         settings = Settings(
@@ -198,6 +205,7 @@ class Compute:
         await self._events.clear()
         await self._pool.end_all()
         self._functions.clear()
+        self._event_invoke_configs.clear()
         self._pool.cold_starts.clear()
         self._concurrency.restart()
         self._invokes = self._throttles = 0
@@ -207,17 +215,23 @@ class Compute:
         await self.reset()
         self._profile = profile
         self._concurrency = Concurrency(profile.concurrency)
-        self._events = AsyncQueue(profile.asynchronous)
+        self._events = AsyncQueue(profile.asynchronous, self._sender, self._journal)
         self._pool.lifecycle = profile.lifecycle
 
     def invalidate(self, name: str) -> None:
         """Function ``name`` was created, changed or deleted, code, configuration or reserved concurrency."""
         self._functions.invalidate(name)
+        self._event_invoke_configs.invalidate(name)
         self._pool.retire(name)
+
+    def reconfigure_events(self, name: str) -> None:
+        """What function ``name`` says of its asynchronous invokes changed; its environments stay."""
+        self._event_invoke_configs.invalidate(name)
 
     def forget(self) -> None:
         """Read every function anew before its next invoke; environments whose revision is the same stay warm."""
         self._functions.clear()
+        self._event_invoke_configs.clear()
 
     def check_supported(self, configuration: Mapping[str, Any]) -> None:
         """Say at once that a function cannot run here; raises UsageError, see `testbed.compute.functions`."""
@@ -233,6 +247,7 @@ class Compute:
             invokes=self._invokes,
             throttles=self._throttles,
             queued_events=len(self._events),
+            dropped_events=self._events.dropped,
         )
 
     async def invoke(
@@ -279,12 +294,7 @@ class Compute:
         if not isinstance(found, Function):
             return _refused(found)
         if invocation_type == "Event":
-            event = async_queue.Event(
-                attempt=functools.partial(self._invoke, request),
-                is_hopeless=functools.partial(self._concurrency.is_disabled, reference.name),
-                on_drop=functools.partial(self._dropped, request),
-            )
-            self._events.submit(event)
+            self._events.submit(self._event(request), functools.partial(self._attempt, request))
         status = 202 if invocation_type == "Event" else 204
         return InvokeResult(status, b"", None, None, None, found.version, request_id=request.request_id)
 
@@ -416,17 +426,30 @@ class Compute:
         arn = f"arn:aws:lambda:{self._region}:{self._account_id}:function:{reference.name}"
         return f"{arn}:{reference.qualifier}" if reference.qualifier else arn
 
-    def _dropped(self, request: Request, result: InvokeResult, attempts: int) -> None:
-        trace = parse_trace(request.trace)
-        self._journal.record(
-            "async",
-            event="dropped",
+    def _event(self, request: Request) -> destinations.Event:
+        arn = self._arn(replace(request.reference, qualifier=request.reference.qualifier or "$LATEST"))
+        return destinations.Event(
             function=request.reference.name,
+            arn=arn,
             request_id=request.request_id,
-            attempts=attempts,
-            cause=result.cause,
-            trace=trace[0] if trace else None,
+            payload=request.payload,
+            trace=request.trace,
         )
+
+    async def _attempt(
+        self, request: Request, settings: destinations.Settings
+    ) -> tuple[destinations.Settings, InvokeResult | None]:
+        """One attempt of an asynchronous invoke; see `testbed.compute.async_queue.Attempt`."""
+        found = await self._find(request.reference)
+        if isinstance(found, Function):
+            try:
+                config = await self._event_invoke_configs.get(request.reference)
+            except AwsCallError as error:
+                return settings, _refused(refusals.service_failed(str(error)))
+            settings = destinations.Settings(config=config, dead_letter=found.dead_letter)
+            if self._concurrency.is_disabled(found.name):
+                return settings, None
+        return settings, await self._invoke(request)
 
     def _died(self, error: EngineDiedError) -> None:
         self._dead = error

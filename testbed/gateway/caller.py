@@ -16,6 +16,7 @@ from testbed.compute.aws import AwsCallError
 from testbed.gateway.classify import Target, resource_name, service_model
 from testbed.gateway.emulator import UNREACHABLE, EmulatorUnreachableError
 from testbed.gateway.message import Inbound, Reply
+from testbed.trace import HEADER
 
 _REGION: Final = "us-east-1"
 _FORM: Final = "application/x-www-form-urlencoded; charset=utf-8"
@@ -40,10 +41,14 @@ class AwsClient:
         self._send = send
         self.host = host
 
-    async def call(self, service: str, operation: str, params: dict[str, Any], *, caller: str) -> dict[str, Any]:
-        """Call ``operation``; see `AwsCaller`."""
+    async def call(
+        self, service: str, operation: str, params: dict[str, Any], *, caller: str, trace: str | None = None
+    ) -> dict[str, Any]:
+        """Call ``operation``; see `AwsCaller` and `AwsSender`."""
         model = service_model(service).operation_model(operation)
         request = self._request(model, params)
+        if trace:
+            request.headers[HEADER] = trace
         resource = next((resource_name(params[name]) for name in _RESOURCES if name in params), "")
         try:
             reply = await self._send(Target(service, operation, resource), request, caller)

@@ -70,6 +70,7 @@ class Gateway:
         faults: What acts on calls before they are executed.
         limits: What services refuse when they are overloaded.
         rest_apis: The REST APIs that are deployed.
+        rest_api_plane: Answers the requests to them.
         streamed_in: How many records each Kinesis stream has taken.
     """
 
@@ -82,24 +83,25 @@ class Gateway:
         self.faults = Faults(journal, clock)
         self.limits = ServiceLimits(aws)
         self.rest_apis = RestApis(aws)
-        self._rest_api_plane = RestApiPlane(self.rest_apis, self.faults, self, self._forward, journal)
+        self.rest_api_plane = RestApiPlane(self.rest_apis, self.faults, self, self._forward, journal)
         self.streamed_in: Counter[str] = Counter()
 
     def arm(self, schedule: Schedule) -> None:
         """Let ``schedule`` decide from now on; every count starts anew."""
         self.faults.arm(schedule)
         self.limits.restart()
+        self.rest_api_plane.restart()
         self.streamed_in.clear()
 
     @property
-    def refusing(self) -> "tuple[Faults, ServiceLimits]":
+    def refusing(self) -> "tuple[Faults, RestApiPlane, ServiceLimits]":
         """What throttles calls at the gateway, and counts them as ``throttles``."""
-        return self.faults, self.limits
+        return self.faults, self.rest_api_plane, self.limits
 
     async def handle(self, request: Inbound, client: str = "127.0.0.1") -> Reply:
         """Answer one request of an HTTP client at the address ``client``."""
         if address := address_of(request):
-            return await self._rest_api_plane.handle(address, request, client)
+            return await self.rest_api_plane.handle(address, request, client)
         target = classify(request)
         if target is None:
             return await self._forward(request)

@@ -83,6 +83,10 @@ class Plane:
         self.compute = Compute(
             self._quiet,
             self.journal,
+            sender=AwsClient(
+                lambda target, request, caller: self.gateway.aws(target, request, caller),  # noqa: PLW0108 - made later
+                settings.host,
+            ),
             folder=settings.folder,
             logs=settings.logs,
             gateway_url=f"http://{settings.host}",
@@ -240,6 +244,7 @@ class Plane:
         await self.compute.use(profile)
         self.fleet.use(profile)
         self.gateway.limits.use(profile)
+        self.gateway.rest_api_plane.use(profile.rest_api)
 
     async def begin(self, order: Mapping[str, Any]) -> None:
         """Put one architecture under test.
@@ -291,6 +296,8 @@ class Plane:
             self.gateway.limits.changed(service, operation, resource_name(resource))
         elif "EventSourceMapping" in operation:
             self._refresh.set()
+        elif "EventInvokeConfig" in operation:
+            self.compute.reconfigure_events(function_name(resource))
         else:
             self.compute.invalidate(function_name(resource))
 
@@ -314,6 +321,7 @@ class Plane:
             "connections": self.postgres.open_sessions if self.postgres else 0,
             "concurrency": stats.concurrency,
             "queued_events": stats.queued_events,
+            "dropped_events": stats.dropped_events,
             "queue_depth": sum(self._depths.values()),
             "mappings": mappings,
             "journal_error": str(self.journal.error) if self.journal.error else None,

@@ -5,7 +5,7 @@ import json
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
@@ -34,12 +34,16 @@ from testbed.semantics.rest_api import (
     not_routed,
     proxy_event,
     proxy_response,
+    quota_exceeded,
     request_too_large,
     throttled_by_gateway,
+    without_valid_key,
 )
+from testbed.semantics.rest_api_limits import Limit, Quota, Refusal, RestApiLimits, RestApiProfile
 from testbed.trace import HEADER, fresh_trace_header
 
 _ACCOUNT: Final = "000000000000"
+_KEY_HEADER: Final = "x-api-key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +77,23 @@ class _Received:
         return reply
 
 
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """What became of a request.
+
+    Attributes:
+        reply: What the client gets.
+        matched: What it was for; None where nothing serves it.
+        integration_ms: How long the integration took; None where it was not reached.
+    """
+
+    reply: Reply
+    matched: Matched | None = None
+    integration_ms: float | None = None
+
+
 class RestApiPlane:
-    """Answers the requests to REST APIs.
+    """Answers the requests to REST APIs, whatever their integration, as many as their limits let through.
 
     Args:
         apis: What is deployed.
@@ -82,6 +101,9 @@ class RestApiPlane:
         invoker: The way to a function.
         forward: The way to the emulator.
         journal: Takes a line for each request.
+
+    Attributes:
+        throttles: Requests that a limit has refused since `restart`.
     """
 
     def __init__(
@@ -97,23 +119,37 @@ class RestApiPlane:
         self._invoker = invoker
         self._forward = forward
         self._journal = journal
+        self._profile = RestApiProfile()
+        self.restart()
+
+    def use(self, profile: RestApiProfile) -> None:
+        """Limit requests by other numbers from now on."""
+        self._profile = profile
+        self.restart()
+
+    def restart(self) -> None:
+        """Let every limit begin anew, and the count of what they refused."""
+        self._limits = RestApiLimits(self._profile)
+        self.throttles = 0
 
     async def handle(self, address: Address, inbound: Inbound, client: str) -> Reply:
         """Answer a request that a client at the IP address ``client`` sent to ``address``."""
         started = time.monotonic()
         request = _Received(address, inbound, client, inbound.headers.get(HEADER) or fresh_trace_header())
         origin = self._faults.origin(request.trace)
-        matched = None
         if await self._faults.suffer(self._call(request, origin)) is not None:
-            reply = request.reply(throttled_by_gateway())
+            served = _Served(request.reply(throttled_by_gateway()))
         elif len(inbound.body) > MAX_BODY_BYTES:
-            reply = request.reply(request_too_large())
+            served = _Served(request.reply(request_too_large()))
         else:
-            matched, reply = await self._routed(request)
+            served = await self._routed(request)
+        matched, reply = served.matched, served.reply
         self._journal.record(
-            "api", method=inbound.method, path=unquote(address.path), status=reply.status,
-            function=function_name(matched.function) if matched and matched.function else None,
-            ms=round((time.monotonic() - started) * 1000, 3), trace=origin.trace, cause=reply.cause,
+            "api", api=matched.api_name if matched else None, api_id=address.api, stage=address.stage,
+            resource=matched.route.template if matched else None, method=inbound.method, path=unquote(address.path),
+            status=reply.status, function=function_name(matched.function) if matched and matched.function else None,
+            ms=_milliseconds_since(started), integration_ms=served.integration_ms, trace=origin.trace,
+            cause=reply.cause,
         )  # fmt: skip
         return reply
 
@@ -125,32 +161,76 @@ class RestApiPlane:
             identity = identity_of_content(f"execute-api.{inbound.method}", *content)
         return self._faults.call(Target("execute-api", inbound.method, address.api), "client", origin, identity)
 
-    async def _routed(self, request: _Received) -> tuple[Matched | None, Reply]:
+    async def _routed(self, request: _Received) -> _Served:
         try:
             matched = await self._apis.match(request.address, request.inbound.method)
+            refusal = await self._refusal(matched, request)
         except AwsCallError as error:
             message = f"LocalStack does not tell what is deployed: {error}"
-            return None, request.reply(gateway_response(503, message, UNREACHABLE, "ServiceUnavailableException"))
+            answer = gateway_response(503, message, UNREACHABLE, "ServiceUnavailableException")
+            return _Served(request.reply(answer))
+        if refusal is not None:
+            return _Served(request.reply(refusal), matched)
         if matched is None:
-            return None, request.reply(not_routed())
-        if matched.function is None:
-            return matched, await self._forward(request.inbound)
-        return matched, request.reply(await self._lambda_proxy(matched, matched.function, request))
+            return _Served(request.reply(not_routed()))
+        started = time.monotonic()
+        reply = await self._integrated(matched, request)
+        return _Served(reply, matched, _milliseconds_since(started))
 
-    async def _lambda_proxy(self, matched: Matched, function: str, request: _Received) -> RestResponse:
-        """Invoke the function and answer as API Gateway would; the function outlives the integration's timeout."""
+    async def _integrated(self, matched: Matched, request: _Received) -> Reply:
+        """What the integration answers, or that it was too slow; then it is carried on to its end all the same."""
+        seconds = (matched.method.integration.get("timeoutInMillis") or DEFAULT_INTEGRATION_TIMEOUT * 1000) / 1000
+        if matched.function is None:
+            work = self._by_emulator(request.inbound, time.monotonic() + seconds)
+        else:
+            work = self._lambda_proxy(matched, matched.function, request)
+        task = asyncio.ensure_future(work)
+        done, _ = await asyncio.wait((task,), timeout=seconds)
+        return task.result() if done else request.reply(integration_timed_out())
+
+    async def _refusal(self, matched: Matched | None, request: _Received) -> RestResponse | None:
+        """Why ``request`` is not served; the limits of its client's usage plan go before those of its method."""
+        limits: tuple[Limit, ...] = ()
+        quota: Quota | None = None
+        if matched is not None:
+            limits = matched.limits
+            if matched.method.needs_key:
+                address, key = request.address, request.inbound.headers.get(_KEY_HEADER)
+                client = await self._apis.usage_plans.client(address.api, address.stage, key)
+                if client is None:
+                    return without_valid_key()
+                limits = (*client.limits_of(matched.route.template, matched.method.name), *limits)
+                quota = client.quota
+        refusal = self._limits.admit(limits, quota, now=time.monotonic(), epoch=time.time())
+        if refusal is None:
+            return None
+        self.throttles += 1
+        return throttled_by_gateway() if refusal is Refusal.THROTTLED else quota_exceeded()
+
+    async def _by_emulator(self, request: Inbound, deadline: float) -> Reply:
+        """The whole answer of any integration but Lambda proxy; after ``deadline`` nothing is sent any more."""
+
+        def is_abandoned() -> bool:
+            return time.monotonic() > deadline or request.abandoned()
+
+        reply = await self._forward(replace(request, abandoned=is_abandoned))
+        await reply.whole()
+        return reply
+
+    async def _lambda_proxy(self, matched: Matched, function: str, request: _Received) -> Reply:
+        """Invoke the function and answer as API Gateway would."""
         event = json.dumps(_event(matched, request)).encode()
         caller = f"api:{request.address.api}"
-        invoke = asyncio.ensure_future(self._invoker.invoke(function, event, caller=caller, trace=request.trace))
-        seconds = (matched.integration.get("timeoutInMillis") or DEFAULT_INTEGRATION_TIMEOUT * 1000) / 1000
-        done, _ = await asyncio.wait((invoke,), timeout=seconds)
-        if not done:
-            return integration_timed_out()
-        result = invoke.result()
+        result = await self._invoker.invoke(function, event, caller=caller, trace=request.trace)
         if result.error is not None:
-            return invoke_rejected(result.cause or result.error.code)
+            return request.reply(invoke_rejected(result.cause or result.error.code))
         takes_binary = is_binary(request.inbound.headers.get("Accept"), matched.binary_media_types)
-        return proxy_response(result.payload, result.function_error, result.cause, takes_binary=takes_binary)
+        answer = proxy_response(result.payload, result.function_error, result.cause, takes_binary=takes_binary)
+        return request.reply(answer)
+
+
+def _milliseconds_since(started: float) -> float:
+    return round((time.monotonic() - started) * 1000, 3)
 
 
 def _event(matched: Matched, request: _Received) -> dict[str, Any]:

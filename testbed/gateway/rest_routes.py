@@ -12,7 +12,9 @@ from typing import Any, Final, TypeVar
 
 from testbed.compute.aws import AwsCaller, AwsCallError
 from testbed.gateway.message import Inbound
+from testbed.gateway.rest_limits import StageLimits, UsagePlans
 from testbed.semantics.rest_api import METHODS
+from testbed.semantics.rest_api_limits import Limit
 
 CALLER: Final = "testbed"
 _PATHS: Final = (
@@ -47,6 +49,21 @@ def address_of(request: Inbound) -> Address | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Method:
+    """One method of a resource.
+
+    Attributes:
+        name: As it was deployed, ``"ANY"`` included.
+        integration: Its integration as the emulator describes it.
+        needs_key: Whether a request must have an API key.
+    """
+
+    name: str
+    integration: Mapping[str, Any]
+    needs_key: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """One resource.
 
@@ -55,22 +72,22 @@ class Route:
         template: Its path (``/orders/{id}``).
         labels: Names of the labels of the path.
         pattern: Matches the paths that it serves, with a group for each label.
-        methods: Integrations by method; ``"ANY"`` takes the rest.
+        methods: By name; ``"ANY"`` takes the rest.
     """
 
     resource_id: str
     template: str
     labels: Sequence[str]
     pattern: re.Pattern[str]
-    methods: Mapping[str, Mapping[str, Any]]
+    methods: Mapping[str, Method]
 
     @property
     def precedence(self) -> list[int]:
         """From left to right: literal segments before labels, labels before greedy ones."""
         return [("{" in segment) + ("+}" in segment) for segment in self.template.split("/")]
 
-    def integration(self, method: str) -> Mapping[str, Any] | None:
-        """The integration that serves ``method``; None where none does."""
+    def method(self, method: str) -> Method | None:
+        """What serves the HTTP method ``method``; None where nothing does."""
         if method in self.methods:
             return self.methods[method]
         return self.methods.get("ANY") if method in METHODS else None
@@ -82,7 +99,8 @@ def route_of(resource: Mapping[str, Any]) -> Route:
     labels = [piece.strip("{}+") for piece in pieces if piece.startswith("{")]
     pattern = "".join(_label(piece) if piece.startswith("{") else re.escape(piece) for piece in pieces)
     methods = {
-        name: method.get("methodIntegration") or {} for name, method in (resource.get("resourceMethods") or {}).items()
+        name: Method(name, method.get("methodIntegration") or {}, bool(method.get("apiKeyRequired")))
+        for name, method in (resource.get("resourceMethods") or {}).items()
     }
     return Route(resource["id"], resource["path"], labels, re.compile(pattern), methods)
 
@@ -95,10 +113,12 @@ def _label(template: str) -> str:
 class _Stage:
     deployment: str
     variables: Mapping[str, str]
+    limits: StageLimits
 
 
 @dataclass(frozen=True, slots=True)
 class _Deployment:
+    api_name: str
     routes: Sequence[Route]
     binary_media_types: Sequence[str]
 
@@ -109,20 +129,24 @@ class Matched:
 
     Attributes:
         address: Where it was sent.
+        api_name: Name of the API.
         deployment: Id of the deployment that serves it.
         route: The resource.
         parameters: Values of the labels, percent-encoded as they came.
-        integration: The method's integration as the emulator describes it.
+        method: The method.
+        limits: Its throttle on this stage.
         stage_variables: Variables of the stage.
         binary_media_types: Binary media types of the API.
         function: Function of a Lambda proxy integration; None for every other integration.
     """
 
     address: Address
+    api_name: str
     deployment: str
     route: Route
     parameters: Mapping[str, str]
-    integration: Mapping[str, Any]
+    method: Method
+    limits: tuple[Limit, ...]
     stage_variables: Mapping[str, str]
     binary_media_types: Sequence[str]
     function: str | None
@@ -136,15 +160,20 @@ class RestApis:
 
     Args:
         aws: Reads them.
+
+    Attributes:
+        usage_plans: Who may call methods that require an API key.
     """
 
     def __init__(self, aws: AwsCaller) -> None:
         self._aws = aws
+        self.usage_plans = UsagePlans(aws)
         self._stages: dict[tuple[str, str], asyncio.Task[_Stage | None]] = {}
         self._deployments: dict[tuple[str, str], asyncio.Task[_Deployment]] = {}
 
     async def changed(self, api: str, operation: str) -> None:
         """The emulator says that ``operation`` changed ``api``; a deployment is read before anybody can edit on."""
+        self.usage_plans.forget()
         for key in [key for key in self._stages if api in {"", key[0]}]:
             del self._stages[key]
         if operation == "CreateDeployment" and api:
@@ -174,11 +203,12 @@ class RestApis:
         path = address.path.rstrip("/") or "/"
         for route in deployed.routes:
             found = route.pattern.fullmatch(path)
-            if found and (integration := route.integration(method)) is not None:
+            if found and (serving := route.method(method)) is not None:
                 parameters = dict(zip(route.labels, found.groups(), strict=True))
-                function = _function_of(integration, stage.variables)
+                function = _function_of(serving.integration, stage.variables)
+                limits = stage.limits.of(route.template, serving.name)
                 return Matched(
-                    address, stage.deployment, route, parameters, integration, stage.variables,
+                    address, deployed.api_name, stage.deployment, route, parameters, serving, limits, stage.variables,
                     deployed.binary_media_types, function,
                 )  # fmt: skip
         return None
@@ -191,7 +221,8 @@ class RestApis:
             if error.code == "NotFoundException":
                 return None
             raise
-        return _Stage(answer.get("deploymentId", ""), answer.get("variables") or {})
+        limits = StageLimits((address.api, address.stage), answer.get("methodSettings") or {})
+        return _Stage(answer.get("deploymentId", ""), answer.get("variables") or {}, limits)
 
     async def _read_deployment(self, api: str) -> _Deployment:
         about = await self._aws.call("apigateway", "GetRestApi", {"restApiId": api}, caller=CALLER)
@@ -202,7 +233,7 @@ class RestApis:
             routes += [route_of(resource) for resource in answer.get("items", ())]
             if not answer.get("position"):
                 routes.sort(key=lambda route: route.precedence)
-                return _Deployment(routes, about.get("binaryMediaTypes") or ())
+                return _Deployment(about.get("name", ""), routes, about.get("binaryMediaTypes") or ())
             params["position"] = answer["position"]
 
 

@@ -65,6 +65,16 @@ def throttled_by_gateway() -> RestResponse:
     return gateway_response(429, "Too Many Requests", "throttle", "TooManyRequestsException")
 
 
+def quota_exceeded() -> RestResponse:
+    """The client has used up the quota of its usage plan: 429 (QUOTA_EXCEEDED); the error type is UNCONFIRMED."""
+    return gateway_response(429, "Limit Exceeded", "quota", "LimitExceededException")
+
+
+def without_valid_key() -> RestResponse:
+    """The method requires an API key, and the request has none that is valid here: 403 (INVALID_API_KEY)."""
+    return gateway_response(403, "Forbidden", "API key", "ForbiddenException")
+
+
 def invoke_rejected(cause: str) -> RestResponse:
     """Lambda rejected the invoke (throttle, no such function, service error): 500; API Gateway never retries."""
     return _server_error(500, cause)

@@ -113,6 +113,7 @@ async def main() -> None:
         compute = Compute(
             emulator,
             deployed.Journal(),
+            sender=emulator,
             folder=Path(folder),
             gateway_url="http://127.0.0.1:9",
             run=f"bench-{os.getpid()}",

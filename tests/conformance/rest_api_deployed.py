@@ -35,6 +35,10 @@ class Emulator:
         self.resources = resources
         self.binary_media_types: list[str] = []
         self.variables: dict[str, str] = {}
+        self.settings: dict[str, dict[str, Any]] = {}
+        self.plans: list[dict[str, Any]] = []
+        self.api_keys: list[dict[str, Any]] = []
+        self.plan_keys: dict[str, list[str]] = {}
         self.deployments = ["d1"]
         self.stages = {STAGE: "d1"}
         self.calls: list[str] = []
@@ -58,10 +62,14 @@ class Emulator:
     def _GetStage(self, params: dict[str, Any]) -> dict[str, Any]:  # noqa: N802 - named as the operation
         if params["restApiId"] != API or params["stageName"] not in self.stages:
             raise AwsCallError("NotFoundException", 404, "Invalid stage identifier specified")
-        return {"deploymentId": self.stages[params["stageName"]], "variables": dict(self.variables)}
+        return {
+            "deploymentId": self.stages[params["stageName"]],
+            "variables": dict(self.variables),
+            "methodSettings": copy.deepcopy(self.settings),
+        }
 
     def _GetRestApi(self, _: dict[str, Any]) -> dict[str, Any]:  # noqa: N802 - named as the operation
-        return {"id": API, "binaryMediaTypes": list(self.binary_media_types)}
+        return {"id": API, "name": "shop", "binaryMediaTypes": list(self.binary_media_types)}
 
     def _GetResources(self, params: dict[str, Any]) -> dict[str, Any]:  # noqa: N802 - named as the operation
         assert params["embed"] == ["methods"]
@@ -69,9 +77,22 @@ class Emulator:
             {"id": f"r{number}", "path": path, **({"resourceMethods": copy.deepcopy(methods)} if methods else {})}
             for number, (path, methods) in enumerate(self.resources.items())
         ]
+        return self._page(items, params)
+
+    def _GetApiKeys(self, params: dict[str, Any]) -> dict[str, Any]:  # noqa: N802 - named as the operation
+        assert params["includeValues"] is True
+        return self._page(self.api_keys, params)
+
+    def _GetUsagePlans(self, params: dict[str, Any]) -> dict[str, Any]:  # noqa: N802 - named as the operation
+        return self._page(self.plans, params)
+
+    def _GetUsagePlanKeys(self, params: dict[str, Any]) -> dict[str, Any]:  # noqa: N802 - named as the operation
+        return self._page([{"id": key} for key in self.plan_keys[params["usagePlanId"]]], params)
+
+    def _page(self, items: list[dict[str, Any]], params: dict[str, Any]) -> dict[str, Any]:
         start = int(params.get("position", 0))
-        page = {"items": items[start : start + self.page]}
-        return page | ({"position": str(start + self.page)} if start + self.page < len(items) else {})
+        more = {"position": str(start + self.page)} if start + self.page < len(items) else {}
+        return {"items": copy.deepcopy(items[start : start + self.page]), **more}
 
     def _GetDeployments(self, _: dict[str, Any]) -> dict[str, Any]:  # noqa: N802 - named as the operation
         return {"items": [{"id": name} for name in self.deployments]}
@@ -130,6 +151,8 @@ class Deployed:
         self.function = Function()
         self.journal = Journal()
         self.forwarded: list[Inbound] = []
+        self.emulator_may_answer = asyncio.Event()
+        self.emulator_may_answer.set()
         self.faults = Faults(self.journal, lambda: 1.0)  # type: ignore[arg-type]  # a list is all it needs
         self.apis = RestApis(self.emulator)
         self.plane = RestApiPlane(self.apis, self.faults, self.function, self._forward, self.journal)  # type: ignore[arg-type]  # the same
@@ -157,4 +180,5 @@ class Deployed:
 
     async def _forward(self, request: Inbound) -> Reply:
         self.forwarded.append(request)
+        await self.emulator_may_answer.wait()
         return Reply(200, CIMultiDict(), b"from the emulator")

@@ -44,6 +44,7 @@ def test_a_status_in_a_string_is_taken() -> None:
     assert respond({"statusCode": "201"}).status == 201
 
 
+@pytest.mark.rule("rest-api.malformed-response")
 @pytest.mark.parametrize(
     "document",
     [
@@ -166,6 +167,7 @@ async def test_binary_media_types_of_the_api_decide() -> None:
     assert (await deployed.send("POST", "/orders", headers={"Accept": "text/html"})).body != PNG
 
 
+@pytest.mark.rule("rest-api.invoke-rejected", "rest-api.no-retries")
 async def test_a_throttled_invoke_is_a_server_error() -> None:
     """Lambda's 429 reaches the client as 500: API Gateway neither retries nor passes it on.
 
@@ -180,6 +182,7 @@ async def test_a_throttled_invoke_is_a_server_error() -> None:
     assert deployed.journal.hops[-1]["cause"] == "throttle"
 
 
+@pytest.mark.rule("rest-api.invoke-rejected")
 async def test_a_function_that_is_gone_is_a_server_error() -> None:
     """Any other refusal of the invoke is a 500 too, with its error code as the cause in the journal."""
     deployed = Deployed()
@@ -188,6 +191,7 @@ async def test_a_function_that_is_gone_is_a_server_error() -> None:
     assert deployed.journal.hops[-1]["cause"] == "ResourceNotFoundException"
 
 
+@pytest.mark.rule("rest-api.function-error")
 @pytest.mark.parametrize("cause", ["function error", "timeout", "crash", "init error"])
 async def test_a_function_error_is_a_bad_gateway(cause: str) -> None:
     """Exception, timeout, crash and failed initialisation of the function: 502.
@@ -201,6 +205,7 @@ async def test_a_function_error_is_a_bad_gateway(cause: str) -> None:
     assert deployed.journal.hops[-1]["cause"] == cause
 
 
+@pytest.mark.rule("rest-api.integration-timeout")
 async def test_a_function_outlives_the_timeout_of_its_integration() -> None:
     """The client gets a 504, the function goes on and finishes.
 
@@ -221,6 +226,7 @@ async def test_a_function_outlives_the_timeout_of_its_integration() -> None:
     assert deployed.function.finished == 2
 
 
+@pytest.mark.rule("rest-api.own-throttle")
 async def test_the_api_s_own_throttle_comes_before_everything() -> None:
     """429 and no invoke, for routes that are not there too.
 
@@ -249,6 +255,7 @@ async def test_no_route_is_forbidden() -> None:
     assert deployed.function.invokes == []
 
 
+@pytest.mark.rule("rest-api.payload")
 async def test_ten_megabytes_are_the_limit() -> None:
     """413 for one byte more.
 

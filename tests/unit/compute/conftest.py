@@ -36,6 +36,7 @@ async def start_compute(emulator: Emulator, journal: Journal, tmp_path: Path) ->
         plane = Compute(
             emulator,
             journal,
+            sender=emulator,
             folder=tmp_path / f"plane{len(planes)}",
             gateway_url="http://127.0.0.1:9",
             run="unit-test",

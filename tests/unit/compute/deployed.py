@@ -19,13 +19,22 @@ StartCompute = Callable[..., Awaitable[Compute]]
 
 
 class Emulator:
-    """What is deployed; the two calls that the compute plane makes."""
+    """What is deployed; the calls that the compute plane makes.
+
+    Attributes:
+        event_invoke_configs: By name and qualifier, ``"orders:live"``.
+        sent: Operation and parameters of what asynchronous invokes sent.
+        refusals: Errors that the next of these calls end with.
+    """
 
     def __init__(self) -> None:
         self.functions: dict[str, dict[str, Any]] = {}
         self.archives: dict[str, bytes] = {}
         self.reserved: dict[str, int] = {}
         self.calls: list[str] = []
+        self.event_invoke_configs: dict[str, dict[str, Any]] = {}
+        self.sent: list[tuple[str, dict[str, Any]]] = []
+        self.refusals: list[AwsCallError] = []
         self.url = ""
 
     def deploy(self, name: str, source: str, *, files: dict[str, str] | None = None, **configuration: Any) -> None:
@@ -49,16 +58,36 @@ class Emulator:
             **configuration,
         }
 
-    async def call(self, service: str, operation: str, params: dict[str, Any], *, caller: str) -> dict[str, Any]:
-        """The two calls that the compute plane makes."""
+    async def call(
+        self, service: str, operation: str, params: dict[str, Any], *, caller: str, trace: str | None = None
+    ) -> dict[str, Any]:
+        """The calls that the compute plane makes."""
+        if caller.startswith("async:"):
+            return self._sent(operation, params, trace)
         assert (service, caller) == ("lambda", "compute")
         name = params["FunctionName"]
         self.calls.append(f"{operation} {name}")
+        if operation == "GetFunctionEventInvokeConfig":
+            return self._event_invoke_config(":".join([name, params.get("Qualifier", "$LATEST")]))
         if name not in self.functions:
             raise AwsCallError("ResourceNotFoundException", 404, f"Function not found: {name}")
         if operation == "GetFunctionConcurrency":
             return {"ReservedConcurrentExecutions": self.reserved[name]} if name in self.reserved else {}
         return {"Configuration": self.functions[name], "Code": {"Location": f"{self.url}/{name}"}}
+
+    def _event_invoke_config(self, qualified: str) -> dict[str, Any]:
+        if qualified not in self.event_invoke_configs:
+            raise AwsCallError("ResourceNotFoundException", 404, f"{qualified} has no EventInvokeConfig")
+        return self.event_invoke_configs[qualified]
+
+    def _sent(self, operation: str, params: dict[str, Any], trace: str | None) -> dict[str, Any]:
+        if operation == "GetQueueUrl":
+            return {"QueueUrl": f"http://sqs/{params['QueueName']}"}
+        self.calls.append(f"{operation} {trace}")
+        if self.refusals:
+            raise self.refusals.pop(0)
+        self.sent.append((operation, params))
+        return {}
 
     async def download(self, request: web.Request) -> web.Response:
         """The archive of one function."""

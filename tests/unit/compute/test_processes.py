@@ -105,7 +105,8 @@ from testbed.errors import EngineDiedError
 
 async def main():
     emulator = Emulator()
-    compute = Compute(emulator, Journal(), folder=Path({folder!r}), gateway_url="http://127.0.0.1:9", run="parent")
+    places = {{"folder": Path({folder!r}), "gateway_url": "http://127.0.0.1:9"}}
+    compute = Compute(emulator, Journal(), sender=emulator, **places, run="parent")
     async with serving(emulator):
         await compute.start()
         emulator.deploy("idle", {child!r})

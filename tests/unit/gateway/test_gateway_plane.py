@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,16 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 from gateway_world import World, until
+from multidict import CIMultiDict
 from postgres_server import Server
 
 from testbed.compute.pollers.status import MappingStatus
 from testbed.errors import UsageError
 from testbed.gateway.caller import AwsClient
+from testbed.gateway.message import Inbound
 from testbed.gateway.plane import Plane, PlaneSettings
+from testbed.semantics.profiles import Profile, aws
+from testbed.semantics.rest_api_limits import RestApiProfile
 
 QUEUE = "arn:aws:sqs:us-east-1:000000000000:orders"
 STREAM = "arn:aws:kinesis:us-east-1:000000000000:stream/orders"
@@ -41,6 +46,9 @@ class Fleet:
     def status(self) -> list[MappingStatus]:
         """What is polled."""
         return self.statuses
+
+    def use(self, profile: Profile) -> None:
+        """Go by other numbers."""
 
     async def stop(self, grace: float) -> None:
         """Stop."""
@@ -467,3 +475,12 @@ async def test_an_emulator_that_never_answers_is_asked_again(
     await sampled(journal, 3)
     ended.set()
     assert not plane.death.done()
+
+
+async def test_the_profile_reaches_the_limits_of_rest_apis(plane: Plane, tmp_path: Path) -> None:
+    """What they refuse counts among the throttles of the architecture."""
+    await plane.use(replace(aws, rest_api=RestApiProfile(account_burst=0)))
+    await plane.begin(order(tmp_path / "journal.jsonl"))
+    request = Inbound("GET", "/restapis/shop/live/_user_request_/orders", CIMultiDict())
+    assert (await plane.gateway.handle(request)).status == 429
+    assert (await plane.end())["resources"]["throttles"] == 1

@@ -214,7 +214,7 @@ async def test_large_bodies_reach_rest_apis(world: World, monkeypatch: pytest.Mo
     async def pieces() -> AsyncIterator[bytes]:
         yield BIG
 
-    monkeypatch.setattr(world.gateway._rest_api_plane, "handle", handle)
+    monkeypatch.setattr(world.gateway.rest_api_plane, "handle", handle)
     url = f"http://{world.host}/restapis/abc/live/_user_request_/orders"
     data = pieces() if chunked else io.BytesIO(BIG)
     async with aiohttp.ClientSession() as session, session.post(url, data=data) as answer:
