@@ -61,7 +61,7 @@ def test_a_filter_deletes_what_it_does_not_let_through(
     wait_until(lambda: queue.depth() == 0, "the queue to be empty")
     assert received(function) == dict.fromkeys(buys, 1)
     wait_until(
-        lambda: sum(line["records"] for line in journal.lines("mapping", mapping=uuid, event="filtered out")) == 8,
+        lambda: sum(line["records"] for line in journal.lines("mapping", mapping=uuid, event="filtered")) == 8,
         "eight messages that were filtered out",
     )
 

@@ -95,7 +95,7 @@ class PollLoop:
         wanted = [is_wanted(message, poller.mapping) for message in messages]
         others = [message for message, want in zip(messages, wanted, strict=True) if not want]
         if others:
-            poller.record("filtered out", records=len(others))
+            poller.record("filtered", records=len(others))
             records = [sqs_record(message, poller.mapping, now) for message in others]
             await self._delete(records, now + poller.visibility_timeout)
         return [message for message, want in zip(messages, wanted, strict=True) if want]

@@ -27,7 +27,7 @@ async def test_what_no_filter_lets_through_is_deleted_and_counted() -> None:
     await asyncio.sleep(20)
     seen = [json.loads(body) for invocation in world.invoker.invocations for body in invocation.bodies]
     assert sorted(each["i"] for each in seen) == [0, 3, 6, 9]
-    assert sum(event["records"] for event in world.events("filtered out")) == 9
+    assert sum(event["records"] for event in world.events("filtered")) == 9
     await world.fleet.stop()
 
 
