@@ -1,6 +1,7 @@
 """The seam between the gateway and the limits of services: each call of a limited one passes here on its way."""
 
 import time
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
@@ -32,14 +33,15 @@ class ServiceLimits:
 
     Args:
         aws: Reads shards and tables, past faults and journal.
+        clock: Seconds of a clock that never goes back.
 
     Attributes:
         throttles: Calls that were refused, in whole or in part, since the last `restart`.
     """
 
-    def __init__(self, aws: AwsCaller) -> None:
-        self._kinesis = KinesisLimits(aws, aws_profile.kinesis, time.monotonic)
-        self._dynamodb = DynamoDbLimits(aws, aws_profile.dynamodb, time.monotonic)
+    def __init__(self, aws: AwsCaller, clock: Callable[[], float] = time.monotonic) -> None:
+        self._kinesis = KinesisLimits(aws, aws_profile.kinesis, clock)
+        self._dynamodb = DynamoDbLimits(aws, aws_profile.dynamodb, clock)
         self._services: dict[str, _Limited] = {"kinesis": self._kinesis, "dynamodb": self._dynamodb}
         self.throttles = 0
 
