@@ -14,6 +14,9 @@ from testbed.compute.logs import LogPipe
 from testbed.compute.processes import Exit, Processes
 from testbed.compute.runtime_api import Invocation, RuntimeApi
 
+ON_DEMAND: Final = "on-demand"
+PROVISIONED: Final = "provisioned-concurrency"
+"""``AWS_LAMBDA_INITIALIZATION_TYPE`` (AWS Lambda developer guide, Defined runtime environment variables)."""
 _MEMORY_SECONDS: Final = 1.0
 _APP_ID_LENGTH: Final = 50  # botocore warns of longer ones (AWS SDKs and Tools reference guide, Application ID)
 
@@ -68,6 +71,7 @@ class Environment:
 
     Attributes:
         function: What it runs.
+        initialization: `ON_DEMAND` or `PROVISIONED`.
         memory_bytes: The most memory that its process may have.
         alive: Whether it can serve, or is about to; False from its end on.
         started: Whether it has been initialised.
@@ -84,9 +88,11 @@ class Environment:
         *,
         settings: Settings,
         on_end: Callable[["Environment"], None],
+        initialization: str = ON_DEMAND,
     ) -> None:
         self.ident = ident
         self.function = function
+        self.initialization = initialization
         self.memory_bytes = function.memory_mb * 2**20
         self.alive = True
         self.started = False
@@ -267,7 +273,7 @@ class Environment:
             "AWS_LAMBDA_FUNCTION_NAME": function.name,
             "AWS_LAMBDA_FUNCTION_VERSION": function.version,
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
-            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+            "AWS_LAMBDA_INITIALIZATION_TYPE": self.initialization,
             "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
             "AWS_LAMBDA_LOG_STREAM_NAME": f"{today}/[{function.version}]{self.ident}",
             "TESTBED_RUN": settings.run,

@@ -33,7 +33,7 @@ from testbed.compute.result import InvokeResult
 from testbed.compute.runtime_api import Invocation, RuntimeApi
 from testbed.errors import EngineDiedError, UsageError
 from testbed.semantics import function_errors
-from testbed.semantics.concurrency import Concurrency
+from testbed.semantics.concurrency import Concurrency, ThrottleReason
 from testbed.semantics.lifecycle import billed_milliseconds
 from testbed.semantics.profiles import Profile, aws
 from testbed.trace import parse_trace
@@ -356,15 +356,15 @@ class Compute:
 
     async def _admitted(self, function: Function, request: Request) -> tuple[InvokeResult, _Run | None]:
         now = asyncio.get_running_loop().time()
-        reason = self._concurrency.admit(function.name, now=now)
-        if reason is not None:
+        served = self._concurrency.admit(function.name, function.version, now=now)
+        if isinstance(served, ThrottleReason):
             self._throttles += 1
-            return _refused(refusals.throttled(reason), function_errors.THROTTLE), None
+            return _refused(refusals.throttled(served), function_errors.THROTTLE), None
         self._invokes += 1
         try:
             run = await self._run(function, request)
         finally:
-            self._concurrency.release(function.name)
+            self._concurrency.release(function.name, function.version, served)
         failed = function_errors.UNHANDLED if run.cause else None
         tail = run.log[-TAIL_BYTES:]
         return InvokeResult(200, run.payload, failed, None, run.cause, run.version, tail), run
@@ -455,8 +455,8 @@ class Compute:
         self._dead = error
         self._on_death(error)
 
-    def _environment_ended(self, function: str) -> None:
-        self._concurrency.environment_ended(function)
+    def _environment_ended(self, function: str, version: str) -> None:
+        self._concurrency.environment_ended(function, version)
 
     async def _sweep(self) -> None:
         while True:

@@ -14,13 +14,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from testbed.compute.answers import init_failure
-from testbed.compute.environment import Environment, Event, Kind, Settings
+from testbed.compute.environment import ON_DEMAND, PROVISIONED, Environment, Event, Kind, Settings
 from testbed.compute.functions import Function
 from testbed.compute.processes import Processes
 from testbed.compute.runtime_api import RuntimeApi
 from testbed.semantics.lifecycle import LifecycleProfile, Resets, init_report
 
-_Key = tuple[str, str, str]
+_Key = tuple[str, str, str, str]
+"""Name, version and revision of a function, and how its environments are initialised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,8 @@ class Pool:
         processes: Starts their processes.
         api: Their Runtime API.
         settings: What is the same for all of them.
-        on_end: Told the function of each environment that is gone for good; one that is only reset is not.
+        on_end: Told function and version of each environment on demand that is gone for good; one that is only reset is
+            not.
         lifecycle: How long an initialisation may take, and how long an idle environment is kept.
         starts_at_once: How many environments may initialise at the same time.
     """
@@ -62,7 +64,7 @@ class Pool:
         api: RuntimeApi,
         settings: Settings,
         *,
-        on_end: Callable[[str], None] = lambda _: None,
+        on_end: Callable[[str, str], None] = lambda _name, _version: None,
         lifecycle: LifecycleProfile,
         starts_at_once: int = os.cpu_count() or 1,
     ) -> None:
@@ -80,31 +82,50 @@ class Pool:
         self._turns = asyncio.Semaphore(starts_at_once)
         self.cold_starts: defaultdict[str, int] = defaultdict(int)
 
-    def has_idle(self, function: Function) -> bool:
-        """Whether an environment of ``function`` is idle."""
-        stack = self._idle[_key(function)]
-        while stack and not stack[-1].alive:
-            stack.pop()
-        return bool(stack)
+    async def acquire(self, function: Function, initialization: str = ON_DEMAND) -> Start:
+        """The idle environment of ``function`` that was used last; else a new one, or the next to be free.
 
-    async def acquire(self, function: Function) -> Start:
-        """The idle environment of ``function`` that was used last; else a new one, or the next to be free."""
-        if self.has_idle(function):
-            return _warm(self._idle[_key(function)].pop())
+        Args:
+            function: What is to run.
+            initialization: Of which kind the environment is to be, `ON_DEMAND` or `PROVISIONED`.
+        """
+        key = _key(function, initialization)
+        if self._has_idle(key):
+            return _warm(self._idle[key].pop())
         waiting: asyncio.Future[Start] = asyncio.get_running_loop().create_future()
-        self._waiting[_key(function)].append(waiting)
-        task = asyncio.create_task(self._start_in_turn(function))
+        self._waiting[key].append(waiting)
+        task = asyncio.create_task(self._start_in_turn(function, initialization))
         self._starting.add(task)
         task.add_done_callback(self._starting.discard)
         return await waiting
 
-    async def _start_in_turn(self, function: Function) -> None:
+    async def provision(self, function: Function) -> bool:
+        """Start an environment ahead of the invokes, and keep it until it is told to end; says whether it came up.
+
+        What it prints is in the log of its first invoke.
+        """
         async with self._turns:
-            waiting = self._next_waiting(_key(function))
+            environment = self._new(function, PROVISIONED)
+            event = await environment.start(self.lifecycle.init_limit(function.timeout, provisioned=True))
+        if event.kind is Kind.READY:
+            self.give_back(environment)
+        else:
+            self._resets.take(_key_of(environment))
+        return event.kind is Kind.READY
+
+    def _has_idle(self, key: _Key) -> bool:
+        stack = self._idle[key]
+        while stack and not stack[-1].alive:
+            stack.pop()
+        return bool(stack)
+
+    async def _start_in_turn(self, function: Function, initialization: str) -> None:
+        async with self._turns:
+            waiting = self._next_waiting(_key(function, initialization))
             if waiting is None:
                 return  # environments that became free have served everybody
             try:
-                start = await self.start(function)
+                start = await self.start(function, initialization)
             except Exception as error:  # noqa: BLE001 - it belongs to the invoke that waits
                 if not waiting.done():
                     waiting.set_exception(error)
@@ -134,37 +155,36 @@ class Pool:
         if environment.retired:
             environment.kill()
             return
-        key = _key(environment.function)
+        key = _key_of(environment)
         if (waiting := self._next_waiting(key)) is not None:
             waiting.set_result(_warm(environment))
             return
         environment.idle_since = asyncio.get_running_loop().time()
         self._idle[key].append(environment)
 
-    async def start(self, function: Function) -> Start:
+    async def start(self, function: Function, initialization: str = ON_DEMAND) -> Start:
         """Start an environment for an invoke.
 
         An initialisation that fails or takes too long is done again in the invoke's own time, and so is that of an
         environment that was reset, as Lambda does.
         """
         log = b""
-        if not self._resets.take(_key(function)):
-            limit = self.lifecycle.init_limit(function.timeout)
-            environment, event, seconds, log = await self._start_one(function, limit, "init")
+        key = _key(function, initialization)
+        if not self._resets.take(key):
+            limit = self.lifecycle.init_limit(function.timeout, provisioned=initialization == PROVISIONED)
+            environment, event, seconds, log = await self._start_one(function, initialization, limit, "init")
             if event.kind is Kind.READY or environment.retired:
                 return Start(environment, event, seconds, 0.0, log)
-            self._resets.take(_key(function))
-        environment, event, seconds, more = await self._start_one(function, function.timeout, "invoke")
+            self._resets.take(key)
+        environment, event, seconds, more = await self._start_one(function, initialization, function.timeout, "invoke")
         return Start(environment, event, None, seconds, log + more)
 
-    async def _start_one(self, function: Function, limit: float, phase: str) -> tuple[Environment, Event, float, bytes]:
+    async def _start_one(
+        self, function: Function, initialization: str, limit: float, phase: str
+    ) -> tuple[Environment, Event, float, bytes]:
         loop = asyncio.get_running_loop()
         started = loop.time()
-        ident = f"env-{next(self._numbers)}"
-        environment = Environment(
-            ident, function, self._processes, self._api, settings=self._settings, on_end=self._ended
-        )
-        self._all.add(environment)
+        environment = self._new(function, initialization)
         self.cold_starts[function.name] += 1
         event = await environment.start(limit)
         seconds = loop.time() - started
@@ -173,21 +193,59 @@ class Pool:
             log += init_report(seconds, phase, init_failure(function, event, environment.peak_bytes())).encode()
         return environment, event, seconds, log
 
+    def _new(self, function: Function, initialization: str) -> Environment:
+        environment = Environment(
+            f"env-{next(self._numbers)}",
+            function,
+            self._processes,
+            self._api,
+            settings=self._settings,
+            on_end=self._ended,
+            initialization=initialization,
+        )
+        self._all.add(environment)
+        return environment
+
     def _ended(self, environment: Environment) -> None:
         self._all.discard(environment)
+        key = _key_of(environment)
         if environment.retired:
-            self._on_end(environment.function.name)
+            self._gone(key)
         else:
-            self._resets.add(_key(environment.function), asyncio.get_running_loop().time())
+            self._resets.add(key, asyncio.get_running_loop().time())
+
+    def _gone(self, key: _Key) -> None:
+        name, version, _, initialization = key
+        if initialization == ON_DEMAND:
+            self._on_end(name, version)
 
     def retire(self, name: str | None = None) -> None:
         """End the environments of function ``name``, or all: idle ones now, the others after their invoke."""
-        for environment in [each for each in self._all if name in (None, each.function.name)]:
+        self._retire(lambda key: name in (None, key[0]))
+
+    def supersede(self, function: Function) -> None:
+        """End the environments of every revision of this version but that of ``function``, in the same way."""
+        name, version, revision, _ = _key(function, ON_DEMAND)
+        self._retire(lambda key: key[:2] == (name, version) and key[2] != revision)
+
+    def trim(self, name: str, version: str, count: int) -> None:
+        """End the provisioned environments of a version beyond ``count``, in the same way: idle ones first."""
+        own = [each for each in self._all if (each.function.name, each.function.version) == (name, version)]
+        own = [each for each in own if each.initialization == PROVISIONED and not each.retired]
+        idle = {each for stack in self._idle.values() for each in stack}
+        own.sort(key=lambda each: each in idle)
+        surplus = own[count:]
+        for environment in surplus:
+            environment.retired = True
+        _kill([each for each in surplus if each in idle])
+
+    def _retire(self, condition: Callable[[_Key], bool]) -> None:
+        for environment in [each for each in self._all if condition(_key_of(each))]:
             environment.retired = True
         for key, stack in self._idle.items():
-            if name in (None, key[0]):
+            if condition(key):
                 _kill(stack)
-        self._give_up_resets(lambda key, _: name in (None, key[0]))
+        self._give_up_resets(lambda key, _: condition(key))
 
     async def end_all(self) -> None:
         """Kill every environment, and return when they are gone; running invokes end as crashes."""
@@ -197,16 +255,17 @@ class Pool:
         await asyncio.gather(*ending)
 
     def end_unused(self) -> None:
-        """End the environments that were idle for too long."""
+        """End the environments on demand that were idle for too long."""
         oldest = asyncio.get_running_loop().time() - self.lifecycle.idle_seconds
         for key, stack in self._idle.items():
-            _kill([environment for environment in stack if environment.idle_since < oldest])
-            self._idle[key] = [environment for environment in stack if environment.alive]
-        self._give_up_resets(lambda _, since: since < oldest)
+            if key[3] == ON_DEMAND:
+                _kill([environment for environment in stack if environment.idle_since < oldest])
+                self._idle[key] = [environment for environment in stack if environment.alive]
+        self._give_up_resets(lambda key, since: key[3] == ON_DEMAND and since < oldest)
 
     def _give_up_resets(self, condition: Callable[[_Key, float], bool]) -> None:
-        for name, _, _ in self._resets.drop(condition):
-            self._on_end(name)
+        for key in self._resets.drop(condition):
+            self._gone(key)
 
 
 def _warm(environment: Environment) -> Start:
@@ -219,5 +278,9 @@ def _kill(environments: list[Environment]) -> None:
         environment.kill()
 
 
-def _key(function: Function) -> _Key:
-    return function.name, function.version, function.revision
+def _key(function: Function, initialization: str) -> _Key:
+    return function.name, function.version, function.revision, initialization
+
+
+def _key_of(environment: Environment) -> _Key:
+    return _key(environment.function, environment.initialization)

@@ -99,7 +99,7 @@ def handler(event, context):
     assert str(Path(__file__).parents[3]) not in answer["path"]
 
 
-@pytest.mark.rule("environment.reset")
+@pytest.mark.rule("environment.reset", "invoke.function-error")
 async def test_a_handler_error_keeps_the_environment(emulator: Emulator, compute: Compute) -> None:
     """After an exception the same process serves the next invoke: its counter goes on."""
     emulator.deploy("orders", COUNTER)
@@ -268,6 +268,7 @@ async def test_an_init_that_takes_too_long_is_done_again_on_the_time_of_the_invo
     assert (await invoke(compute)).cause == "timeout"
 
 
+@pytest.mark.rule("invoke.log-tail")
 async def test_everything_printed_is_in_the_log_before_the_invoke_resolves(
     emulator: Emulator, compute: Compute, tmp_path: Path
 ) -> None:
@@ -344,7 +345,7 @@ async def test_a_start_that_fails_ends_the_invoke_that_waits_for_it(
     """The failure is the invoke's own; nobody waits for an environment that will never come."""
     emulator.deploy("orders", "def handler(event, context): return 1")
 
-    async def fails(_function: object) -> None:
+    async def fails(*_arguments: object) -> None:
         raise OSError("no more processes")
 
     monkeypatch.setattr(compute._pool, "start", fails)
@@ -352,6 +353,7 @@ async def test_a_start_that_fails_ends_the_invoke_that_waits_for_it(
         await asyncio.wait_for(invoke(compute), 5)
 
 
+@pytest.mark.rule("throttle.not-stored", "concurrency.reserved")
 async def test_reserved_concurrency_throttles_with_its_reason(
     emulator: Emulator, compute: Compute, journal: Journal
 ) -> None:
@@ -411,6 +413,7 @@ async def test_an_invoke_that_runs_during_a_change_ends_undisturbed_and_its_envi
     }
 
 
+@pytest.mark.rule("invoke.refusals")
 async def test_a_function_that_does_not_exist_is_not_found(compute: Compute) -> None:
     """404 with AWS's text, and nothing is cached."""
     result = await invoke(compute, function="nobody:live")
@@ -420,7 +423,7 @@ async def test_a_function_that_does_not_exist_is_not_found(compute: Compute) -> 
     assert result.error.message == ("Function not found: arn:aws:lambda:us-east-1:000000000000:function:nobody:live")
 
 
-@pytest.mark.rule("limits.synchronous-payload")
+@pytest.mark.rule("limits.synchronous-payload", "invoke.refusals")
 async def test_refusals_before_the_function_have_awss_codes(emulator: Emulator, compute: Compute) -> None:
     """Too large, not JSON, not active, a runtime that is not Python: each its own error, none reaches a process."""
     emulator.deploy("orders", COUNTER)
@@ -473,6 +476,7 @@ async def test_a_caller_that_goes_away_does_not_stop_the_function(
     assert running.cancelled()
     await until(lambda: not compute.stats().concurrency)
     assert "finished" in log_of(tmp_path)
+@pytest.mark.rule("invoke.dry-run")
     assert [hop["cause"] for hop in journal.hops] == [None]
 
 
