@@ -274,7 +274,11 @@ def _is_quiet(status: dict[str, Any], since: float) -> bool:
         and not status["queued_events"]
         and not status["queue_depth"]
         and all(
-            mapping["idle"] and (":kinesis:" not in mapping["source"] or (mapping["caught_up_at"] or 0) >= since)
+            mapping["idle"] and (not _is_stream(mapping["source"]) or (mapping["caught_up_at"] or 0) >= since)
             for mapping in status["mappings"]
         )
     )
+
+
+def _is_stream(source: str) -> bool:
+    return source.split(":")[2] in {"kinesis", "dynamodb"}

@@ -105,8 +105,6 @@ def _environment(space: RunSpace, installation: Installation, plane: Plane, port
         "FILESYSTEM_ROOT": str(root),
         "TMPDIR": str(temporary),
         "OVERRIDE_IN_DOCKER": "0",  # in a container it would ignore FILESYSTEM_ROOT and share state with others
-        "PROVIDER_OVERRIDE_DYNAMODB": "moto",
-        "PROVIDER_OVERRIDE_DYNAMODBSTREAMS": "moto",
     }
 
 
@@ -125,6 +123,8 @@ def common_environment(plane: Plane) -> dict[str, str]:
         "SQS_ENDPOINT_STRATEGY": "off",  # queue URLs as AWS writes them, without a host name that needs DNS
         "LAMBDA_RUNTIME_EXECUTOR": "testbed",
         "PROVIDER_OVERRIDE_KINESIS": "moto",  # the image's own, on Node, takes less than half as many records a second
+        "PROVIDER_OVERRIDE_DYNAMODB": "moto",  # LocalStack's own wants Java, and a download at its first use
+        "PROVIDER_OVERRIDE_DYNAMODBSTREAMS": "moto",
     }
 
 

@@ -106,18 +106,18 @@ def on_failure_record(
     }
 
 
-def s3_key(*, mapping: str, shard_id: str, now: float, event: bytes) -> str:
+def s3_key(*, mapping: str, shard_id: str, now: float, batch: str) -> str:
     """Name of the object that a record becomes in a bucket.
 
-    AWS ends it with a random UUID; here it follows from the event, so that the same batch has the same one in each run.
+    AWS ends it with a random UUID; here it follows from the batch, so that the same one has it in every run.
 
     Args:
         mapping: UUID of the mapping.
         shard_id: The shard.
         now: Seconds since the epoch.
-        event: What the function failed on.
+        batch: What tells this batch from others of the shard.
     """
-    unique = uuid.UUID(bytes=hashlib.blake2b(event, digest_size=16).digest(), version=4)
+    unique = uuid.UUID(bytes=hashlib.blake2b(batch.encode(), digest_size=16).digest(), version=4)
     return f"aws/lambda/{mapping}/{shard_id}/{datetime.fromtimestamp(now, UTC):%Y/%m/%d/%Y-%m-%dT%H.%M.%S}-{unique}"
 
 

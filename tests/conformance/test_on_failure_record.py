@@ -1,8 +1,17 @@
 """AWS Lambda developer guide, "Configuring error handling controls for Kinesis event sources"."""
 
+import re
 from dataclasses import replace
 
-from testbed.semantics.on_failure import KINESIS_BATCH_INFO, LastResponse, on_failure_record
+import pytest
+
+from testbed.semantics.on_failure import (
+    DYNAMODB_BATCH_INFO,
+    KINESIS_BATCH_INFO,
+    LastResponse,
+    on_failure_record,
+    s3_key,
+)
 
 BATCH = replace(
     KINESIS_BATCH_INFO,
@@ -17,6 +26,7 @@ BATCH = replace(
 ERROR = LastResponse(request_id="r", status=200, executed_version="$LATEST", function_error="Unhandled")
 
 
+@pytest.mark.rule("stream.destination-metadata")
 def test_the_record_holds_metadata_only() -> None:
     """The example invocation record of the guide, member by member: no payload, times with milliseconds in UTC."""
     arn = "arn:aws:lambda:us-east-2:111122223333:function:f"
@@ -59,6 +69,7 @@ def test_a_reported_failure_is_no_function_error() -> None:
     assert record["responseContext"] == {"statusCode": 200, "executedVersion": "1"}
 
 
+@pytest.mark.rule("stream.condition")
 def test_records_that_were_never_tried_have_no_response() -> None:
     """Not published: a batch that grew too old before any invoke has no responseContext."""
     record = on_failure_record(
@@ -66,3 +77,22 @@ def test_records_that_were_never_tried_have_no_response() -> None:
     )
     assert "responseContext" not in record
     assert record["requestContext"]["condition"] == "RecordAgeExceeded"
+
+
+@pytest.mark.rule("stream.destination-metadata")
+def test_of_a_table_the_member_has_another_name_and_whole_seconds() -> None:
+    """The example invocation record of the guide for DynamoDB."""
+    batch = replace(DYNAMODB_BATCH_INFO, stream_arn="arn", shard_id="s", first_arrival=1573603999.0, batch_size=1)
+    record = on_failure_record(
+        function_arn="arn", condition="RetryAttemptsExhausted", invokes=1, last=ERROR, batch=batch, now=0.0
+    )
+    assert "KinesisBatchInfo" not in record
+    assert record["DDBStreamBatchInfo"]["approximateArrivalOfFirstRecord"] == "2019-11-13T00:13:19Z"
+
+
+@pytest.mark.rule("stream.destination-s3")
+def test_the_key_of_an_object_is_that_of_aws() -> None:
+    """aws/lambda/, mapping, shard, day, second and a UUID, which differs between batches."""
+    keys = [s3_key(mapping="m", shard_id="s", now=1573691886.0, batch=batch) for batch in ("1", "1", "2")]
+    assert keys[0] == keys[1] != keys[2]
+    assert re.fullmatch(r"aws/lambda/m/s/2019/11/14/2019-11-14T00\.38\.06-[0-9a-f-]{36}", keys[0])

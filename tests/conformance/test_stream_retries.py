@@ -31,6 +31,7 @@ def _attempts(steps: list[Attempt | Discard]) -> list[tuple[int, int]]:
     return [(step.start, step.stop) for step in steps if isinstance(step, Attempt)]
 
 
+@pytest.mark.rule("stream.retries")
 @pytest.mark.parametrize("retries", [0, 1, 2, 5])
 def test_x_retries_are_x_plus_one_attempts(retries: int) -> None:
     """MaximumRetryAttempts counts the retries, in addition to the first attempt."""
@@ -39,12 +40,14 @@ def test_x_retries_are_x_plus_one_attempts(retries: int) -> None:
     assert steps == [Attempt(0, 9)] * (retries + 1) + [Discard(0, 9, "RetryAttemptsExhausted", retries + 1)]
 
 
+@pytest.mark.rule("stream.retries", "stream.poison-blocks")
 def test_minus_one_retries_for_ever() -> None:
     """The default of -1 retries until the record expires in the stream: the batch blocks its shard."""
     steps = _run(StreamRules(), 3, lambda attempt: attempt.start, limit=500)
     assert steps == [Attempt(0, 3)] * 500
 
 
+@pytest.mark.rule("stream.partial-checkpoint")
 def test_a_partial_failure_keeps_what_came_before() -> None:
     """ReportBatchItemFailures: of nine records the fifth fails, so the records 5 to 9 are retried."""
     answers = iter([4, None])
@@ -52,6 +55,7 @@ def test_a_partial_failure_keeps_what_came_before() -> None:
     assert steps == [Attempt(0, 9), Attempt(4, 9)]
 
 
+@pytest.mark.rule("stream.bisect")
 def test_bisect_splits_in_two_without_using_up_retries() -> None:
     """BisectBatchOnFunctionError: two smaller batches, tried in order; splitting does not consume the retries."""
     rules = StreamRules(maximum_retry_attempts=0, bisect=True)
@@ -60,6 +64,7 @@ def test_bisect_splits_in_two_without_using_up_retries() -> None:
     assert [step for step in steps if isinstance(step, Discard)] == [Discard(2, 3, "RetryAttemptsExhausted", 3)]
 
 
+@pytest.mark.rule("stream.partial-bisect")
 def test_bisect_with_a_partial_failure_splits_there() -> None:
     """Partial batch response, Kinesis: with bisect the batch is split at the returned sequence number."""
     answers = iter([4, None])
@@ -75,6 +80,7 @@ def test_a_first_record_that_fails_is_isolated() -> None:
     assert Discard(0, 1, "RetryAttemptsExhausted", 5) in steps
 
 
+@pytest.mark.rule("stream.throttles")
 def test_throttles_are_no_attempts() -> None:
     """Throttles and service errors are retried and do not count toward MaximumRetryAttempts."""
     batch = StreamBatch(StreamRules(maximum_retry_attempts=0), [0.0])
@@ -87,6 +93,7 @@ def test_throttles_are_no_attempts() -> None:
     assert (batch.next(0.0), batch.throttles) == (None, 0)
 
 
+@pytest.mark.rule("stream.record-age")
 def test_records_older_than_the_maximum_age_are_discarded() -> None:
     """MaximumRecordAgeInSeconds: older records are discarded, retries left or not; younger ones are still tried."""
     batch = StreamBatch(StreamRules(maximum_record_age=60), [0.0, 10.0, 50.0])
@@ -97,6 +104,7 @@ def test_records_older_than_the_maximum_age_are_discarded() -> None:
     assert batch.checkpoint == 2
 
 
+@pytest.mark.rule("stream.bisect")
 @given(
     records=st.integers(1, 64),
     poison=st.sets(st.integers(0, 63), max_size=6),

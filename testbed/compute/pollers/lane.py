@@ -198,9 +198,8 @@ class Lane:
             batch=self._source.batch_info(self._shard_id, records),
             now=self._clock(),
         )
-        delivered = await deliver(
-            self._poller, document, shard_id=self._shard_id, event=encode_event(records, self._members())
-        )
+        event = encode_event(records, self._members())
+        delivered = await deliver(self._poller, document, shard_id=self._shard_id, records=records, event=event)
         if not delivered:
             self._record("destination failed", records=len(records), destination=mapping.on_failure)
         return delivered or not self._poller.closing.is_set()

@@ -12,6 +12,9 @@ def dynamodb() -> Any:
     """Tables, conditions, transactions."""
     from localstack.aws.api.dynamodb import DynamodbApi  # noqa: PLC0415  # only when the service is used
 
+    from .table_streams import mend_table_streams  # noqa: PLC0415  # it loads moto
+
+    mend_table_streams()
     return _moto_service(DynamodbApi)
 
 
@@ -20,6 +23,9 @@ def dynamodbstreams() -> Any:
     """The streams of moto's tables."""
     from localstack.aws.api.dynamodbstreams import DynamodbstreamsApi  # noqa: PLC0415  # only when the service is used
 
+    from .table_streams import mend_table_streams  # noqa: PLC0415  # it loads moto
+
+    mend_table_streams()
     return _moto_service(DynamodbstreamsApi)
 
 

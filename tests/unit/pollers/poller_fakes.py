@@ -148,6 +148,23 @@ class Shard:
         return number
 
 
+def change(number: str, key: str, event_name: str = "INSERT", **images: Any) -> dict[str, Any]:
+    """A record of a DynamoDB stream as boto3 has it."""
+    return {
+        "eventID": f"id-{number}",
+        "eventName": event_name,
+        "eventVersion": "1.1",
+        "dynamodb": {
+            "ApproximateCreationDateTime": datetime.fromtimestamp(now(), UTC),
+            "Keys": {"id": {"S": key}},
+            "SequenceNumber": number,
+            "SizeBytes": 10,
+            "StreamViewType": "NEW_AND_OLD_IMAGES",
+            **images,
+        },
+    }
+
+
 class FakeAws:
     """The operations that pollers use, on queues and streams in memory; `refuse` makes calls fail."""
 
@@ -160,6 +177,7 @@ class FakeAws:
         self.published: list[dict[str, Any]] = []
         self.objects: dict[str, dict[str, Any]] = {}  # by key
         self.latency = 0.001
+        self.retention_hours = 24.0
         self.fail_deletes_of: dict[str, int] = {}  # body -> how often its delete fails on SQS's side
 
     def queue(self, name: str, **options: Any) -> Queue:
@@ -267,7 +285,7 @@ class FakeAws:
 
     async def _kinesis_DescribeStreamSummary(self, StreamName: str) -> dict[str, Any]:  # noqa: N802, N803 - AWS's
         assert StreamName in self.streams
-        return {"StreamDescriptionSummary": {"RetentionPeriodHours": 24}}
+        return {"StreamDescriptionSummary": {"RetentionPeriodHours": self.retention_hours}}
 
     async def _kinesis_GetShardIterator(self, **params: Any) -> dict[str, Any]:  # noqa: N802 - AWS's name
         shard = next(s for s in self.streams[params["StreamName"]] if s.id == params["ShardId"])
@@ -285,6 +303,32 @@ class FakeAws:
             case other:
                 raise AssertionError(other)
         return {"ShardIterator": f"{params['StreamName']}#{shard.id}#{position}"}
+
+    async def _dynamodbstreams_DescribeStream(self, **params: Any) -> dict[str, Any]:  # noqa: N802 - AWS's name
+        """One shard per page, so that paging is used."""
+        shards = self.streams[params["StreamArn"]]
+        ids = [shard.id for shard in shards]
+        at = ids.index(params["ExclusiveStartShardId"]) + 1 if "ExclusiveStartShardId" in params else 0
+        shown: dict[str, Any] = {"ShardId": ids[at]}
+        if shards[at].parent:
+            shown["ParentShardId"] = shards[at].parent
+        more = {"LastEvaluatedShardId": ids[at]} if at + 1 < len(ids) else {}
+        return {"StreamDescription": {"Shards": [shown], **more}}
+
+    async def _dynamodbstreams_GetShardIterator(self, **params: Any) -> dict[str, Any]:  # noqa: N802 - AWS's name
+        assert params["ShardIteratorType"] != "AT_TIMESTAMP"
+        shard = next(s for s in self.streams[params["StreamArn"]] if s.id == params["ShardId"])
+        numbers = [record["dynamodb"]["SequenceNumber"] for record in shard.records]
+        starts = {"TRIM_HORIZON": 0, "LATEST": len(numbers)}
+        kind = params["ShardIteratorType"]
+        position = starts[kind] if kind in starts else numbers.index(params["SequenceNumber"]) + 1
+        return {"ShardIterator": f"{params['StreamArn']}#{shard.id}#{position}"}
+
+    async def _dynamodbstreams_GetRecords(self, **params: Any) -> dict[str, Any]:  # noqa: N802 - AWS's name
+        assert params["Limit"] <= 1000
+        answer = await self._kinesis_GetRecords(**params)
+        del answer["MillisBehindLatest"]
+        return answer
 
     async def _kinesis_GetRecords(self, **params: Any) -> dict[str, Any]:  # noqa: N802 - AWS's name
         name, shard_id, position = params["ShardIterator"].split("#")

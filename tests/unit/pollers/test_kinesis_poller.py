@@ -30,6 +30,7 @@ def _seen(world: World) -> list[list[bytes]]:
     return [_data(invocation.event) for invocation in world.invoker.invocations]
 
 
+@pytest.mark.rule("stream.batch")
 @virtual_time
 async def test_records_are_processed_in_order_and_once() -> None:
     """Each shard is read in its order, in batches of BatchSize at most, until nothing is left."""
@@ -47,6 +48,7 @@ async def test_records_are_processed_in_order_and_once() -> None:
     await world.fleet.stop()
 
 
+@pytest.mark.rule("stream.poll-rate")
 @virtual_time
 async def test_full_reads_follow_each_other_and_others_wait_a_second() -> None:
     """A backlog is read without a pause; a shard that has nothing more is polled once per second."""
@@ -63,6 +65,7 @@ async def test_full_reads_follow_each_other_and_others_wait_a_second() -> None:
     await world.fleet.stop()
 
 
+@pytest.mark.rule("stream.poison-blocks")
 @virtual_time
 async def test_a_failing_batch_blocks_its_shard_only() -> None:
     """With the default settings a poison record is retried for ever, its shard waits, the other one goes on."""
@@ -80,6 +83,7 @@ async def test_a_failing_batch_blocks_its_shard_only() -> None:
     await world.fleet.stop()
 
 
+@pytest.mark.rule("stream.retries", "stream.destination-metadata")
 @virtual_time
 async def test_retries_end_and_the_on_failure_destination_is_told() -> None:
     """X retries are X + 1 attempts; then the batch is discarded, described in the queue, and the shard moves on."""
@@ -140,6 +144,7 @@ async def test_bisect_dead_letters_exactly_the_poison(handler: Any, options: dic
     await world.fleet.stop()
 
 
+@pytest.mark.rule("stream.partial-checkpoint")
 @virtual_time
 async def test_a_partial_failure_is_retried_from_the_lowest_sequence_number() -> None:
     """Records before the lowest reported number are done; the comparison is by number, not by text."""
@@ -157,6 +162,7 @@ def _numbers(event: dict[str, Any]) -> list[str]:
     return [record["kinesis"]["sequenceNumber"] for record in event["Records"]]
 
 
+@pytest.mark.rule("stream.partial-shapes")
 @virtual_time
 async def test_a_malformed_answer_fails_the_whole_batch() -> None:
     """An answer that cannot be trusted moves no checkpoint."""
@@ -171,6 +177,7 @@ async def test_a_malformed_answer_fails_the_whole_batch() -> None:
     await world.fleet.stop()
 
 
+@pytest.mark.rule("stream.throttles")
 @virtual_time
 async def test_throttles_use_up_no_retry() -> None:
     """With no retries allowed, a batch that is throttled often is still processed."""
@@ -184,6 +191,7 @@ async def test_throttles_use_up_no_retry() -> None:
     await world.fleet.stop()
 
 
+@pytest.mark.rule("stream.record-age")
 @virtual_time
 async def test_records_that_are_too_old_are_discarded() -> None:
     """MaximumRecordAgeInSeconds ends the retries for ever of a batch."""
@@ -281,6 +289,7 @@ async def test_refused_reads_lose_and_repeat_nothing() -> None:
     await world.fleet.stop()
 
 
+@pytest.mark.rule("stream.starting-position")
 @virtual_time
 async def test_latest_skips_what_was_there_and_nothing_after() -> None:
     """LATEST reads what comes after the mapping, also when its first iterator is lost before anything was read."""
@@ -298,6 +307,7 @@ async def test_latest_skips_what_was_there_and_nothing_after() -> None:
     await world.fleet.stop()
 
 
+@pytest.mark.rule("stream.resharding")
 @virtual_time
 async def test_parents_are_finished_before_their_children_are_read() -> None:
     """After a split the records of the closed parent come first, and the children from their beginning."""
@@ -317,6 +327,7 @@ async def test_parents_are_finished_before_their_children_are_read() -> None:
     await world.fleet.stop()
 
 
+@pytest.mark.rule("stream.window")
 @virtual_time
 async def test_the_window_collects_a_batch() -> None:
     """Records of several reads become one batch, which goes when the window ends."""
@@ -347,6 +358,7 @@ async def test_caught_up_covers_what_was_put_before() -> None:
     await world.fleet.stop()
 
 
+@pytest.mark.rule("stream.changes")
 @virtual_time
 async def test_a_disabled_mapping_goes_on_where_it_stopped() -> None:
     """Disable and enable keep the checkpoint: nothing is lost and nothing repeated."""
@@ -380,6 +392,7 @@ async def test_an_update_frees_a_blocked_shard() -> None:
     await world.fleet.stop()
 
 
+@pytest.mark.rule("stream.changes")
 @virtual_time
 async def test_a_removed_mapping_finishes_its_attempt_and_leaves_nothing_running() -> None:
     """The invoke in flight ends; nothing is read after it."""
@@ -395,6 +408,7 @@ async def test_a_removed_mapping_finishes_its_attempt_and_leaves_nothing_running
     assert len(asyncio.all_tasks()) == 1
 
 
+@pytest.mark.rule("stream.event")
 @virtual_time
 async def test_the_event_has_the_shape_of_aws() -> None:
     """Every member that AWS documents."""
