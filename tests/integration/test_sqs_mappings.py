@@ -170,13 +170,13 @@ def test_what_lambda_refuses_is_refused(bed: RunningTestbed, recording_function:
 
 @pytest.mark.rule("sqs-mapping.provisioned")
 def test_provisioned_mode_is_kept_and_used(bed: RunningTestbed, recording_function: Deploy) -> None:
-    """LocalStack stores ProvisionedPollerConfig; two pollers run twenty invokes at once, from the start."""
+    """LocalStack stores ProvisionedPollerConfig; two pollers run twenty invokes at once, at most and from the start."""
     queue = Queue.create(bed.aws)
-    function = recording_function("import time\ntime.sleep(0.5)\nrecord('end', context)")
+    function = recording_function("import time\ntime.sleep(1)\nrecord('end', context)")
     queue.send(str(i) for i in range(40))
     config = {"MinimumPollers": 2, "MaximumPollers": 2}
     uuid = connect(function, queue.arn, BatchSize=1, ProvisionedPollerConfig=config)
     listed = bed.aws.client("lambda").get_event_source_mapping(UUID=uuid)
     assert listed["ProvisionedPollerConfig"] == config
     wait_until(lambda: queue.depth() == 0, "the queue to be empty")
-    assert most_at_once(function) == 20
+    assert 10 < most_at_once(function) <= 20  # without it five, and five more after a second
