@@ -309,6 +309,7 @@ class Plane:
                 "source": status.source,
                 "idle": status.idle,
                 "in_flight": status.in_flight,
+                "processed": status.processed,
                 "depth": self._depths[status.source],
                 "caught_up_at": status.caught_up_at,
                 "checkpoints": dict(status.checkpoints),
