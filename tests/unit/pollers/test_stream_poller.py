@@ -116,9 +116,10 @@ async def test_of_nine_records_the_fifth_fails() -> None:
     """ReportBatchItemFailures: the records 5 to 9 are retried, those before them are done."""
     world = World(lambda n, e: failures([e["Records"][4]["kinesis"]["sequenceNumber"]] if n == 1 else []))
     (shard,) = world.aws.stream("s")
-    for i in range(1, 10):
-        shard.put(b"%d" % i)
+    numbers = [shard.put(b"%d" % i) for i in range(1, 10)]
     await world.map_stream("s", **PARTIAL)
+    await world.until(lambda: world.status.held, within=30)
+    assert (world.status.behind, world.status.checkpoints) == (5, {shard.id: numbers[3]})
     await world.until(lambda: world.status.idle, within=30)
     assert _seen(world) == [[str(i) for i in range(1, 10)], [str(i) for i in range(5, 10)]]
     await world.fleet.stop()
