@@ -121,7 +121,8 @@ class Environment:
         self._api.runtimes[self.ident] = self
         environ = self._environ()
         log = self._pipe.write_end()
-        self._processes.spawn(self.ident, environ, self.function.code, log, self._exited)
+        code, own_runtime = self.function.code, self.function.has_bootstrap
+        self._processes.spawn(self.ident, environ, code, log, self._exited, own_runtime=own_runtime)
         event = await self._next_event(limit)
         if event.kind is Kind.READY:
             self.started = True
@@ -268,7 +269,7 @@ class Environment:
             **function.variables,
             "_HANDLER": function.handler,
             "LAMBDA_TASK_ROOT": str(function.code),
-            "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.runtime}",
+            **_of_runtime(function),
             "AWS_LAMBDA_RUNTIME_API": f"{self._api.address}/{self.ident}",
             "AWS_LAMBDA_FUNCTION_NAME": function.name,
             "AWS_LAMBDA_FUNCTION_VERSION": function.version,
@@ -278,6 +279,13 @@ class Environment:
             "AWS_LAMBDA_LOG_STREAM_NAME": f"{today}/[{function.version}]{self.ident}",
             "TESTBED_RUN": settings.run,
         }
+
+
+def _of_runtime(function: Function) -> dict[str, str]:
+    """The variables that only functions with a runtime of Lambda's have, or only those with one of their own."""
+    if function.has_bootstrap:
+        return {"LD_LIBRARY_PATH": f"{function.code}:{function.code / 'lib'}"}
+    return {"AWS_EXECUTION_ENV": f"AWS_Lambda_{function.runtime}"}
 
 
 def _peak_of(pid: int) -> int:

@@ -6,7 +6,7 @@ safe.
 
 It talks with the plane over a SOCK_SEQPACKET socket, one JSON document per packet:
 
-* ``{"op": "spawn", "id", "environ", "task_root"}`` with the write end of the log pipe as ancillary data,
+* ``{"op": "spawn", "id", "environ", "task_root", "bootstrap"}`` with the write end of the log pipe as ancillary data,
 * ``{"op": "kill", "id"}``,
 * back: ``{"op": "ready"}`` once, ``{"op": "spawned", "id", "pid"}`` and
   ``{"op": "exited", "id", "status", "peak_kb"}``, status as of waitpid(2).
@@ -18,6 +18,7 @@ so no other process is ever hit. When the control socket ends, it kills them all
 import contextlib
 import ctypes
 import gc
+import http.client
 import importlib
 import json
 import os
@@ -123,6 +124,24 @@ def run_handler(environ: dict[str, str], task_root: str) -> NoReturn:
     os._exit((code or 0) & 0xFF)
 
 
+def run_bootstrap(environ: dict[str, str], task_root: str) -> NoReturn:
+    """Become the package's own runtime (AWS Lambda developer guide, Building a custom runtime for AWS Lambda)."""
+    os.chdir(task_root)
+    program = f"{task_root}/bootstrap"
+    problem = "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]"
+    if Path(program).is_file():
+        try:
+            os.execve(program, [program], environ)  # noqa: S606  # no shell is wanted
+        except OSError as error:
+            problem = f"fork/exec /var/task/bootstrap: {(error.strerror or '').lower()}"
+    host, _, path = environ["AWS_LAMBDA_RUNTIME_API"].partition("/")
+    api = http.client.HTTPConnection(host)
+    document = json.dumps({"errorType": "Runtime.InvalidEntrypoint", "errorMessage": problem})
+    api.request("POST", f"/{path}/2018-06-01/runtime/init/error", document)
+    api.getresponse()
+    os._exit(1)
+
+
 def die_with_parent(parent: int) -> None:
     """Have the kernel kill this process when the fork server dies, however that happens (Linux only)."""
     if sys.platform == "linux":
@@ -193,16 +212,17 @@ class ForkServer:
             return False
         message = json.loads(data)
         if message["op"] == "spawn":
-            self._spawn(message["id"], message["environ"], message["task_root"], descriptors[0])
+            self._spawn(message, descriptors[0])
         elif pid := self._pids.get(message["id"]):
             self._kill(pid)
         return True
 
-    def _spawn(self, ident: str, environ: dict[str, str], task_root: str, log: int) -> None:
+    def _spawn(self, order: dict[str, Any], log: int) -> None:
+        ident = order["id"]
         pid = os.fork()
         if pid == 0:
             try:
-                self._become_environment(environ, task_root, log)
+                self._become_environment(order["environ"], order["task_root"], log, bootstrap=order["bootstrap"])
             finally:
                 os._exit(1)
         os.close(log)
@@ -212,7 +232,7 @@ class ForkServer:
         self._ids[pid] = ident
         self._send({"op": "spawned", "id": ident, "pid": pid})
 
-    def _become_environment(self, environ: dict[str, str], task_root: str, log: int) -> NoReturn:
+    def _become_environment(self, environ: dict[str, str], task_root: str, log: int, *, bootstrap: bool) -> NoReturn:
         os.setpgid(0, 0)
         die_with_parent(self._pid)
         signal.set_wakeup_fd(-1)
@@ -227,6 +247,8 @@ class ForkServer:
         with contextlib.suppress(OSError):  # where the machine itself runs out of memory, this process goes first
             Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
         Path(environ["TMPDIR"]).mkdir(parents=True, exist_ok=True)
+        if bootstrap:
+            run_bootstrap(environ, task_root)
         if top_level_names(task_root) & self._replaceable:
             # The package brings a library that is loaded here already: only a new interpreter is free of it.
             arguments = [sys.executable, "-P", "-X", "utf8", __file__, _FRESH, task_root]

@@ -3,11 +3,13 @@
 import asyncio
 import hashlib
 import io
+import logging
 import re
 import shutil
+import sys
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,11 +17,10 @@ from typing import Any, Final
 import aiohttp
 
 from testbed.compute.aws import AwsCaller, AwsCallError
-from testbed.errors import UsageError
 
 CALLER: Final = "compute"
 """Whom the plane's own reads of functions are made for."""
-_PYTHON: Final = re.compile(r"python3\.\d+")
+_log: Final = logging.getLogger(__name__)
 _REFERENCE: Final = re.compile(
     r"(?:arn:(?P<partition>[\w-]+):lambda:(?P<region>[\w-]+):)?(?:(?P<account>\d{12}):)?(?:function:)?"
     r"(?P<name>[\w-]+)(?::(?P<qualifier>\$LATEST|[\w-]+))?"
@@ -48,8 +49,8 @@ class Function:
         name: Its name.
         version: ``"$LATEST"`` or a number.
         revision: Changes with every change of code or configuration.
-        runtime: For example ``"python3.12"``.
-        handler: ``"module.function"``.
+        runtime: For example ``"python3.12"``, or ``"provided.al2023"``.
+        handler: ``"module.function"``; what it means to a ``bootstrap`` is the bootstrap's affair.
         timeout: Seconds.
         memory_mb: Memory setting, in MB.
         variables: Its environment variables.
@@ -70,6 +71,11 @@ class Function:
     code: Path
     dead_letter: str | None = None
 
+    @property
+    def has_bootstrap(self) -> bool:
+        """Whether its package is its own runtime (AWS Lambda developer guide, Building a custom runtime)."""
+        return self.runtime.startswith("provided")
+
 
 def parse_reference(text: str, qualifier: str | None = None) -> Reference:
     """A function's name, partial ARN or ARN, each with or without a qualifier (AWS Lambda API reference, Invoke).
@@ -86,29 +92,6 @@ def parse_reference(text: str, qualifier: str | None = None) -> Reference:
     return Reference(found["name"], derived or qualifier)
 
 
-def check_supported(configuration: Mapping[str, Any]) -> None:
-    """Say at once that a function cannot run here.
-
-    Args:
-        configuration: Request or answer of ``CreateFunction``.
-
-    Raises:
-        UsageError: Its runtime is not Python, or it is a container image.
-    """
-    name = configuration.get("FunctionName", "")
-    if configuration.get("PackageType", "Zip") != "Zip":
-        raise UsageError(
-            f"Function {name} is a container image; the testbed runs functions that are zip archives",
-            "deploy it as a zip archive with a python3.x runtime",
-        )
-    runtime = configuration.get("Runtime", "")
-    if not _PYTHON.fullmatch(runtime):
-        raise UsageError(
-            f"Function {name} has the runtime {runtime or '(none)'}; the testbed runs python3.x functions only",
-            "leave this function out of the scenario, or stand in for it with a Python handler",
-        )
-
-
 class NotActiveError(Exception):
     """The function is there, but in ``state`` it cannot be invoked."""
 
@@ -123,14 +106,18 @@ class Functions:
     Args:
         aws: Reads them.
         cache: Folder for their unpacked code; may be shared, entries are named by their content.
+        on_load: Told each version that was read, for the first time or again.
 
     Attributes:
         unread: Names of functions whose reserved concurrency is to be read, for the first time or again.
     """
 
-    def __init__(self, aws: AwsCaller, cache: Path) -> None:
+    def __init__(
+        self, aws: AwsCaller, cache: Path, on_load: Callable[[Function], None] = lambda _function: None
+    ) -> None:
         self._aws = aws
         self._cache = cache
+        self._on_load = on_load
         self._known: dict[Reference, asyncio.Task[Function]] = {}
         self.unread: set[str] = set()
         self._session: aiohttp.ClientSession | None = None
@@ -140,7 +127,6 @@ class Functions:
 
         Raises:
             AwsCallError: The emulator does not know it, or did not answer.
-            UsageError: It cannot run here.
             NotActiveError: It is still being created.
         """
         task = self._known.get(reference)
@@ -197,11 +183,13 @@ class Functions:
         configuration = answer["Configuration"]
         if configuration.get("State", "Active") in ("Pending", "Failed"):
             raise NotActiveError(configuration["State"])
-        check_supported(configuration)
+        _compare_versions(configuration)
         code = await self._code(configuration["CodeSha256"], answer["Code"]["Location"])
         if configuration.get("LastUpdateStatus") == "InProgress":
             self._known.pop(reference, None)  # what was read may change once more without anybody saying so
-        return _function(configuration, code)
+        function = _function(configuration, code)
+        self._on_load(function)
+        return function
 
     async def _code(self, sha256: str, location: str) -> Path:
         target = self._cache / hashlib.sha256(sha256.encode()).hexdigest()[:32]
@@ -219,13 +207,23 @@ class Functions:
         return target
 
 
+def _compare_versions(configuration: Mapping[str, Any]) -> None:
+    """Warn of a function that is written for another Python than the testbed's, on which it runs."""
+    ours = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    name, runtime = configuration["FunctionName"], configuration["Runtime"]
+    if runtime.startswith("python") and runtime != ours:
+        _log.warning(
+            "function %s has the runtime %s, and runs on the testbed's own interpreter, %s", name, runtime, ours
+        )
+
+
 def _function(configuration: Mapping[str, Any], code: Path) -> Function:
     return Function(
         name=configuration["FunctionName"],
         version=configuration.get("Version", "$LATEST"),
         revision=configuration.get("RevisionId", configuration["CodeSha256"]),
         runtime=configuration["Runtime"],
-        handler=configuration["Handler"],
+        handler=configuration.get("Handler", ""),
         timeout=float(configuration.get("Timeout", 3)),
         memory_mb=configuration.get("MemorySize", 128),
         variables=configuration.get("Environment", {}).get("Variables", {}),

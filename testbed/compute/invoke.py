@@ -6,10 +6,10 @@ import json
 import resource
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from testbed.chaos.call import AwsError
 from testbed.compute import destinations, refusals
@@ -23,7 +23,6 @@ from testbed.compute.functions import (
     Functions,
     NotActiveError,
     Reference,
-    check_supported,
     parse_reference,
 )
 from testbed.compute.logs import TAIL_BYTES, LogFolder, end_lines, start_line
@@ -31,7 +30,7 @@ from testbed.compute.pool import Pool, Start
 from testbed.compute.processes import Processes
 from testbed.compute.result import InvokeResult
 from testbed.compute.runtime_api import Invocation, RuntimeApi
-from testbed.errors import EngineDiedError, UsageError
+from testbed.errors import EngineDiedError
 from testbed.semantics import function_errors
 from testbed.semantics.concurrency import Concurrency, ThrottleReason
 from testbed.semantics.lifecycle import billed_milliseconds
@@ -233,10 +232,6 @@ class Compute:
         self._functions.clear()
         self._event_invoke_configs.clear()
 
-    def check_supported(self, configuration: Mapping[str, Any]) -> None:
-        """Say at once that a function cannot run here; raises UsageError, see `testbed.compute.functions`."""
-        check_supported(configuration)
-
     def stats(self) -> Stats:
         """What was done, and what is going on."""
         return Stats(
@@ -338,8 +333,6 @@ class Compute:
             return AwsError(error.code, error.status or _UNAVAILABLE, error.message)
         except NotActiveError as error:
             return refusals.not_active(error.state)
-        except UsageError as error:
-            return refusals.unsupported(error.message)
         return function
 
     async def _read_reservations(self) -> None:

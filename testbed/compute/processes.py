@@ -91,7 +91,14 @@ class Processes:
         return ours
 
     def spawn(
-        self, ident: str, environ: dict[str, str], task_root: Path, log: int, on_exit: Callable[[Exit], None]
+        self,
+        ident: str,
+        environ: dict[str, str],
+        task_root: Path,
+        log: int,
+        on_exit: Callable[[Exit], None],
+        *,
+        own_runtime: bool = False,
     ) -> None:
         """Start environment ``ident``; its output goes to descriptor ``log``, which is closed here.
 
@@ -101,13 +108,15 @@ class Processes:
             task_root: Folder of the function's code.
             log: Write end of a pipe.
             on_exit: Told once, when the process has ended.
+            own_runtime: Whether to run the ``bootstrap`` of the code, rather than AWS's runtime client for Python.
         """
         if self._control is None:  # the fork server is gone, and whoever watches it has been told
             os.close(log)
             asyncio.get_running_loop().call_soon(on_exit, _KILLED)
             return
         self._on_exit[ident] = on_exit
-        self._send({"op": "spawn", "id": ident, "environ": environ, "task_root": str(task_root)}, log)
+        order = {"op": "spawn", "id": ident, "environ": environ, "task_root": str(task_root), "bootstrap": own_runtime}
+        self._send(order, log)
 
     def kill(self, ident: str) -> None:
         """Kill environment ``ident`` and what it has started; nothing happens when it has ended already."""

@@ -38,11 +38,6 @@ def not_active(state: str) -> AwsError:
     return AwsError("ResourceConflictException", 409, message, {"Type": "User"})
 
 
-def unsupported(problem: str) -> AwsError:
-    """The testbed cannot run this function; Lambda's error for a runtime that it does not know."""
-    return AwsError("InvalidRuntimeException", 502, problem, {"Type": "User"})
-
-
 def service_failed(problem: str) -> AwsError:
     """The service itself failed."""
     return AwsError("ServiceException", 500, problem, {"Type": "Service"})

@@ -7,8 +7,8 @@ import base64
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Callable
+from typing import Final, Protocol
 from urllib.parse import parse_qs, unquote
 
 from multidict import CIMultiDict
@@ -17,7 +17,6 @@ from testbed.chaos.call import AwsError, Call
 from testbed.chaos.schedule import Schedule
 from testbed.compute.aws import AwsCaller
 from testbed.compute.result import InvokeResult
-from testbed.errors import UsageError
 from testbed.gateway.classify import Target, classify
 from testbed.gateway.emulator import UNREACHABLE, Emulator, EmulatorUnreachableError
 from testbed.gateway.faults import Faults, cause_of
@@ -31,9 +30,6 @@ from testbed.gateway.wire import error_code, error_reply, json_reply
 from testbed.trace import HEADER, fresh_trace_header
 
 _PUTS: Final = frozenset({"PutRecord", "PutRecords"})
-
-
-_DEPLOYING: Final = frozenset({"CreateFunction", "UpdateFunctionConfiguration"})
 
 
 class Functions(Protocol):
@@ -51,8 +47,6 @@ class Functions(Protocol):
         invocation_type: str = "RequestResponse",
         client_context: str | None = None,
     ) -> InvokeResult: ...
-
-    def check_supported(self, configuration: Mapping[str, Any]) -> None: ...  # noqa: D102 - the same
 
 
 class Gateway:
@@ -119,8 +113,6 @@ class Gateway:
         error = await self.faults.suffer(call)
         if error is not None:
             reply = error_reply(error, target, request, cause=cause_of(error))
-        elif (refusal := self._refusal(target, request)) is not None:
-            reply = error_reply(refusal, target, request)
         else:
             reply = await self.limits.execute(target, request, self._forward)
         if target.service == "kinesis" and target.operation in _PUTS and reply.error is None:
@@ -184,22 +176,6 @@ class Gateway:
         if request.headers.get("X-Amz-Log-Type") == "Tail":
             reply.headers["X-Amz-Log-Result"] = base64.b64encode(result.log_tail).decode()
         return reply, trace
-
-    def _refusal(self, target: Target, request: Inbound) -> AwsError | None:
-        """Refuse at deploy time what could not run later."""
-        if target.service != "lambda" or target.operation not in _DEPLOYING:
-            return None
-        try:
-            order = json.loads(request.body)
-        except ValueError:
-            return None  # not JSON: the emulator says so better
-        if not isinstance(order, dict) or (target.operation != "CreateFunction" and "Runtime" not in order):
-            return None  # an update keeps what it does not name
-        try:
-            self._functions.check_supported(order | {"FunctionName": target.resource})
-        except UsageError as error:
-            return AwsError("InvalidParameterValueException", 400, f"{error.message}; {error.hint}", {"Type": "User"})
-        return None
 
     async def _forward(self, request: Inbound, target: Target | None = None) -> Reply:
         try:

@@ -19,6 +19,9 @@ ASYNC_REQUEST_BYTES: Final = 1024 * 1024
 RESPONSE_BYTES: Final = 6 * 1024 * 1024 + 100
 """Largest response of a synchronous invoke; the last hundred bytes are measured, not documented."""
 
+INVALID_ENTRYPOINT: Final = "Runtime.InvalidEntrypoint"
+"""A custom runtime without an executable ``bootstrap`` (AWS Lambda developer guide, Building a custom runtime)."""
+
 FUNCTION_ERROR: Final = "function error"
 TIMEOUT: Final = "timeout"
 CRASH: Final = "crash"

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import sys
 import time
 import urllib.request
 import zipfile
@@ -20,6 +21,14 @@ from testbed.scenario import ROLE
 from testbed.trace import trace_header
 
 Deploy = Callable[..., RecordingFunction]
+BOOTSTRAP = f"""#!{sys.executable} -I
+import os, urllib.request
+api = f"http://{{os.environ['AWS_LAMBDA_RUNTIME_API']}}/2018-06-01/runtime/invocation"
+while True:
+    with urllib.request.urlopen(f"{{api}}/next") as answer:
+        event, request = answer.read(), answer.headers["Lambda-Runtime-Aws-Request-Id"]
+    urllib.request.urlopen(f"{{api}}/{{request}}/response", event).close()
+"""
 
 
 def post(url: str, body: bytes, **headers: str) -> tuple[int, bytes]:
@@ -347,7 +356,9 @@ def refusals(bed: RunningTestbed, function: str) -> dict[str, Callable[[], Any]]
         "self-managed source": lambda: client.create_event_source_mapping(
             **name, SelfManagedEventSource={"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": ["broker:9092"]}}, Topics=["t"]
         ),
-        "function URL": lambda: client.create_function_url_config(**name, AuthType="NONE"),
+        "function URL": lambda: client.create_function_url_config(
+            **name, AuthType="NONE", InvokeMode="RESPONSE_STREAM"
+        ),
         "provisioned concurrency": lambda: client.put_provisioned_concurrency_config(
             **name, Qualifier="1", ProvisionedConcurrentExecutions=1
         ),
@@ -373,6 +384,48 @@ def test_what_the_testbed_does_not_have_is_refused_by_name(
     assert error["Code"] == "InvalidParameterValueException"
     assert function in error["Message"]
     assert what in error["Message"]
+
+
+@pytest.mark.one_engine
+@pytest.mark.rule("limits.configuration")
+@pytest.mark.parametrize(
+    ("setting", "code", "says"),
+    [
+        ({"Timeout": 901}, "ValidationException", "Value '901' at 'timeout'"),
+        ({"MemorySize": 10241}, "ValidationException", "Value '10241' at 'memorySize'"),
+        ({"MemorySize": 10241, "Timeout": 1000}, "ValidationException", "2 validation errors detected"),
+        ({"EphemeralStorage": {"Size": 10241}}, "ValidationException", "'ephemeralStorage.size'"),
+        ({"Environment": {"Variables": {"A": "x" * 4096}}}, "InvalidParameterValueException", "exceeded the 4KB limit"),
+    ],
+)
+def test_a_setting_beyond_a_quota_is_refused(
+    bed: RunningTestbed, recording_function: Deploy, setting: dict[str, Any], code: str, says: str
+) -> None:
+    """With Lambda's code and text; the function keeps what it had, and takes the largest values that there are."""
+    function, client = recording_function().name, bed.aws.client("lambda")
+    with pytest.raises(ClientError, match=says) as refused:
+        client.update_function_configuration(FunctionName=function, **setting)
+    assert refused.value.response["Error"]["Code"] == code
+    most = client.update_function_configuration(FunctionName=function, Timeout=900, MemorySize=10240)
+    assert (most["Timeout"], most["MemorySize"]) == (900, 10240)
+
+
+@pytest.mark.one_engine
+@pytest.mark.rule("runtime.custom")
+def test_a_package_with_its_own_runtime_runs(bed: RunningTestbed) -> None:
+    """Deployed by boto3 as any other: a shell script that answers with what it was sent."""
+    client, name = bed.aws.client("lambda"), unique("bootstrap")
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as files:
+        entry = zipfile.ZipInfo("bootstrap")
+        entry.external_attr = 0o100755 << 16
+        files.writestr(entry, BOOTSTRAP)
+    code = {"ZipFile": archive.getvalue()}
+    client.create_function(FunctionName=name, Runtime="provided.al2023", Role=ROLE, Handler="any", Code=code)
+    client.get_waiter("function_active_v2").wait(FunctionName=name)
+    for event in ({"id": 1}, {"id": 2}):
+        answer = client.invoke(FunctionName=name, Payload=json.dumps(event))
+        assert json.loads(answer["Payload"].read()) == event, answer
 
 
 def test_a_stack_with_an_unsupported_runtime_fails_and_says_why(bed: RunningTestbed) -> None:

@@ -6,7 +6,10 @@ from typing import Any, Final
 
 from localstack.aws.api import CommonServiceException
 
-_PYTHON: Final = re.compile(r"python3\.\d+")
+from .function_quotas import beyond_quota
+
+_RUNTIMES: Final = re.compile(r"python3\.\d+|provided(\.al2(023)?)?")
+_DEPLOYING: Final = frozenset({"CreateFunction", "UpdateFunctionConfiguration", "UpdateFunctionCode"})
 _SOURCES: Final = frozenset({"sqs", "kinesis", "dynamodb"})
 _POLLED: Final = "SQS, Kinesis and DynamoDB streams"
 _UNSUPPORTED: Final = {
@@ -21,11 +24,15 @@ def refuse(_chain: Any, context: Any, _response: Any) -> None:
     """Request handler: end calls to Lambda that deploy or use what the testbed does not have, leave all else alone.
 
     Raises:
-        CommonServiceException: InvalidParameterValueException, status 400, which names the function and what it is.
+        CommonServiceException: InvalidParameterValueException, status 400, which names the function and what it is;
+            ValidationException for what is beyond a quota.
     """
     if not context.operation or context.service.service_name != "lambda":
         return
-    problem = refusal(context.operation.name, context.service_request or {})
+    operation, request = context.operation.name, context.service_request or {}
+    if operation in _DEPLOYING and (problem := beyond_quota(request)):
+        raise CommonServiceException("ValidationException", problem, status_code=400, sender_fault=True)
+    problem = refusal(operation, request)
     if problem:
         raise CommonServiceException("InvalidParameterValueException", problem, status_code=400, sender_fault=True)
 
@@ -36,7 +43,7 @@ def refusal(operation: str, request: Mapping[str, Any]) -> str | None:
     if operation in _UNSUPPORTED:
         what, instead = _UNSUPPORTED[operation]
         return f"Function {name} asks for {what}, which the testbed does not have; {instead}"
-    if operation in {"CreateFunction", "UpdateFunctionConfiguration", "UpdateFunctionCode"}:
+    if operation in _DEPLOYING:
         return _function_refusal(name, request)
     if operation == "CreateEventSourceMapping":
         return _mapping_refusal(name, request)
@@ -45,10 +52,11 @@ def refusal(operation: str, request: Mapping[str, Any]) -> str | None:
 
 def _function_refusal(name: str, request: Mapping[str, Any]) -> str | None:
     if request.get("PackageType") == "Image" or request.get("ImageUri"):
-        return f"Function {name} is a container image; the testbed runs functions that are zip archives"
+        return f"Function {name} is a container image; the testbed runs zip archives only, deploy it as one"
     runtime = request.get("Runtime")
-    if runtime and not _PYTHON.fullmatch(runtime):
-        return f"Function {name} has the runtime {runtime}; the testbed runs python3.x functions only"
+    if runtime and not _RUNTIMES.fullmatch(runtime):
+        what = f"Function {name} has the runtime {runtime}; the testbed runs python3.x and provided, with a bootstrap"
+        return f"{what}; leave it out of the scenario, or stand in for it with a Python handler"
     return None
 
 

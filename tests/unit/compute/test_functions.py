@@ -2,6 +2,7 @@
 
 import os
 import stat
+import sys
 import zipfile
 from pathlib import Path
 
@@ -9,8 +10,7 @@ import pytest
 from deployed import Emulator
 
 from testbed.compute.aws import AwsCallError
-from testbed.compute.functions import Functions, Reference, _unpack, check_supported, parse_reference
-from testbed.errors import UsageError
+from testbed.compute.functions import Functions, Reference, _unpack, parse_reference
 
 
 @pytest.mark.parametrize(
@@ -47,14 +47,18 @@ def test_a_qualifier_may_be_given_apart_but_not_twice() -> None:
         parse_reference("orders:live", "beta")
 
 
-def test_a_function_that_cannot_run_is_named_with_its_runtime() -> None:
-    """java21 is refused at deploy time; every Python 3 runs."""
-    check_supported({"FunctionName": "orders", "Runtime": "python3.13"})
-    with pytest.raises(UsageError, match=r"invoices.*java21") as refused:
-        check_supported({"FunctionName": "invoices", "Runtime": "java21"})
-    assert refused.value.hint
-    with pytest.raises(UsageError, match=r"invoices.*container image"):
-        check_supported({"FunctionName": "invoices", "PackageType": "Image"})
+async def test_a_function_for_another_python_runs_with_one_warning(
+    emulator: Emulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is named with both versions; one for the testbed's own Python, or with a bootstrap, is not."""
+    functions = Functions(emulator, tmp_path)
+    emulator.deploy("mine", "", Runtime="python{}.{}".format(*sys.version_info))
+    emulator.deploy("other", "", Runtime="python3.99")
+    emulator.deploy("own", "", Runtime="provided.al2023")
+    for name in ("mine", "other", "own", "other"):
+        assert (await functions.get(Reference(name))).has_bootstrap == (name == "own")
+    assert [record.args[:2] for record in caplog.records] == [("other", "python3.99")]
+    await functions.close()
 
 
 def test_code_is_unpacked_whole_or_not_at_all(tmp_path: Path) -> None:

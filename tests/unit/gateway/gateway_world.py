@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +14,6 @@ from multidict import CIMultiDict
 
 from testbed.chaos.fault import Fault
 from testbed.chaos.schedule import Schedule
-from testbed.compute.functions import check_supported
 from testbed.compute.result import InvokeResult
 from testbed.gateway.caller import AwsClient
 from testbed.gateway.classify import Target
@@ -100,10 +99,6 @@ class FakeFunctions:
         await self.may_answer.wait()
         self.finished.set()
         return self.result
-
-    def check_supported(self, configuration: Mapping[str, Any]) -> None:
-        """The compute plane's own check."""
-        check_supported(configuration)
 
 
 class Recorder:

@@ -259,27 +259,6 @@ async def test_a_put_in_another_encoding_is_forwarded_uncounted(world: World) ->
     assert world.gateway.streamed_in["orders"] == 0
 
 
-async def test_a_runtime_that_cannot_run_is_refused_by_function_name(world: World) -> None:
-    """At deploy time, and the emulator does not hear of it."""
-    create = world.client("lambda").create_function
-    params = {"FunctionName": "billing", "Runtime": "java21", "Role": "arn:aws:iam::0:role/r", "Handler": "a.b"}
-    error = await thrown(create, **params, Code={"ZipFile": b"x"})
-    assert error.response["Error"]["Code"] == "InvalidParameterValueException"
-    assert "billing" in error.response["Error"]["Message"]
-    assert "java21" in error.response["Error"]["Message"]
-    update = world.client("lambda").update_function_configuration
-    assert "java21" in str(await thrown(update, FunctionName="billing", Runtime="java21"))
-    assert world.emulator.received == []
-
-
-async def test_an_update_that_names_no_runtime_is_not_refused(world: World) -> None:
-    """It keeps the runtime that the function has."""
-    await asyncio.to_thread(
-        world.client("lambda").update_function_configuration, FunctionName="orders", Timeout=5
-    )  # fmt: skip
-    assert len(world.emulator.received) == 1
-
-
 @pytest.mark.parametrize("body", [b"not json", b"[]", b""])
 async def test_a_create_that_makes_no_sense_is_the_emulator_s_to_refuse(world: World, body: bytes) -> None:
     """It says better what is wrong with it."""
