@@ -9,12 +9,13 @@ from testbed.chaos.slow_postgres import SlowPostgres
 from testbed.chaos.throttle import Throttle
 from testbed.ledger.verdict import Expectation, Facts
 from testbed.load.arrivals import Constant, Poisson, Ramp, Spike
-from testbed.records import Queue, Stream, StreamFailures, Table
+from testbed.records import AsyncFailures, Queue, Stream, StreamFailures, Table
 from testbed.scenario import Architecture, Aws, Database, Db, Deployment, Scenario, Traffic
 from testbed.semantics import profiles
 
 __all__ = [
     "Architecture",
+    "AsyncFailures",
     "Aws",
     "Constant",
     "Database",

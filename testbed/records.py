@@ -6,7 +6,7 @@ Reading changes nothing: queues are listed through LocalStack's developer endpoi
 import json
 import urllib.error
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -135,6 +135,35 @@ class StreamFailures:
         return found
 
 
+def _own_id(event: Any) -> object:
+    return event["id"]
+
+
+@dataclass(frozen=True)
+class AsyncFailures:
+    """A queue that is the on-failure destination, or the dead-letter queue, of an asynchronous function.
+
+    A destination gets a record with the event in it, a dead-letter queue the event itself.
+
+    Attributes:
+        queue: Name of the queue.
+        id_of: Gives the order's id of an event; by default its member ``"id"``.
+    """
+
+    queue: str
+    id_of: Callable[[Any], object] = _own_id
+
+    def ids(self, places: Places) -> Counter[str]:
+        """Id of each order that the function was given up on."""
+        found: Counter[str] = Counter()
+        for message in _messages(places, self.queue):
+            try:
+                found[str(self.id_of(_event_of(json.loads(message["Body"]))))] += 1
+            except (ValueError, LookupError, TypeError):  # somebody else's message
+                found[f"message {message['MessageId']}"] += 1
+        return found
+
+
 @dataclass(frozen=True)
 class Stream:
     """A Kinesis stream as a source; the partition key of each record is the order's id.
@@ -159,6 +188,12 @@ class Stream:
             for record in _records(kinesis, self.name, shard["ShardId"], after=after):
                 found[record["PartitionKey"]] += 1
         return found
+
+
+def _event_of(document: Any) -> Any:
+    """The event in an invocation record; ``document`` itself where it is none."""
+    is_record = isinstance(document, dict) and {"requestContext", "requestPayload"} <= document.keys()
+    return document["requestPayload"] if is_record else document
 
 
 def _messages(places: Places, queue: str) -> list[dict[str, Any]]:

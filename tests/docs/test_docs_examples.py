@@ -66,11 +66,16 @@ def test_no_line_of_an_example_is_too_long_to_read(block: Block) -> None:
 
 
 class CheckedLambda:
-    """Takes a mapping that AWS's own model of the Lambda API finds right."""
+    """Takes what AWS's own model of the Lambda API finds right."""
 
     def create_event_source_mapping(self, **params: Any) -> None:
-        shape = service_model("lambda").operation_model("CreateEventSourceMapping").input_shape
-        validate_parameters(params, shape)
+        self._check("CreateEventSourceMapping", params)
+
+    def put_function_event_invoke_config(self, **params: Any) -> None:
+        self._check("PutFunctionEventInvokeConfig", params)
+
+    def _check(self, operation: str, params: dict[str, Any]) -> None:
+        validate_parameters(params, service_model("lambda").operation_model(operation).input_shape)
 
 
 @pytest.mark.parametrize("block", FRAGMENTS, ids=label)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from testbed.errors import HarnessError, UsageError
-from testbed.records import Places, Queue, Stream, StreamFailures
+from testbed.records import AsyncFailures, Places, Queue, Stream, StreamFailures
 
 MESSAGES = {
     "orders": (
@@ -20,6 +20,24 @@ MESSAGES = {
         ' "Attributes": {"IsVisible": "true", "IsDelayed": "true"}, "ReceiptHandle": "SQS/BACKDOOR/ACCESS"}]}'
     ),
     "empty": '{"Messages": []}',
+    "given-up": json.dumps(
+        {
+            "Messages": [
+                {
+                    "MessageId": "r1",
+                    "Body": json.dumps(
+                        {
+                            "requestContext": {"condition": "RetriesExhausted"},
+                            "requestPayload": {"id": "o-1", "order": 7},
+                        }
+                    ),
+                },
+                {"MessageId": "d1", "Body": '{"id": "o-2", "order": 8}'},
+                {"MessageId": "x1", "Body": '["no order"]'},
+                {"MessageId": "x2", "Body": "no JSON"},
+            ]
+        }
+    ),
     "failures": json.dumps(
         {
             "Messages": [
@@ -129,6 +147,14 @@ def test_an_emulator_that_does_not_answer_is_no_empty_queue() -> None:
     """What could not be read is an error of the harness."""
     with pytest.raises(HarnessError, match=r"queue 'orders' cannot be read: .*refused"):
         Queue("orders").ids(places("http://127.0.0.1:9"))
+
+
+def test_an_event_that_was_given_up_is_known_by_its_id(emulator: str) -> None:
+    """In the record for a destination, or in a dead letter; what is neither counts all the same."""
+    others = {"message x1": 1, "message x2": 1}
+    assert AsyncFailures("given-up").ids(places(emulator)) == Counter({"o-1": 1, "o-2": 1, **others})
+    by_order = AsyncFailures("given-up", id_of=lambda event: event["order"])
+    assert by_order.ids(places(emulator)) == Counter({"7": 1, "8": 1, **others})
 
 
 def test_a_failure_message_leads_back_to_its_records(emulator: str) -> None:

@@ -28,6 +28,7 @@ def install() -> None:
     from . import queues  # noqa: PLC0415
     from .changes import ChangeNotifier  # noqa: PLC0415
     from .cloudwatch import keep_metrics_as_aws_does  # noqa: PLC0415
+    from .event_invoke import take_buckets_on_failure  # noqa: PLC0415
     from .invoke import forward  # noqa: PLC0415
     from .mapping_checks import check_mappings_as_aws_does  # noqa: PLC0415
     from .mappings import keep_state_only  # noqa: PLC0415
@@ -35,6 +36,7 @@ def install() -> None:
 
     keep_state_only()
     check_mappings_as_aws_does()
+    take_buckets_on_failure()
     keep_metrics_as_aws_does()
     queues.count_in_queues()
     handlers.serve_custom_service_request_handlers.append(refuse)
