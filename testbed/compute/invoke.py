@@ -1,6 +1,7 @@
 """``lambda:Invoke``: from the request to the answer, by way of limits, environments and the journal."""
 
 import asyncio
+import contextlib
 import functools
 import json
 import resource
@@ -9,14 +10,14 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from testbed.chaos.call import AwsError
 from testbed.compute import destinations, refusals
 from testbed.compute.answers import answer, report_status
 from testbed.compute.async_queue import AsyncQueue
 from testbed.compute.aws import AwsCaller, AwsCallError, AwsSender
-from testbed.compute.environment import Event, Kind, Settings
+from testbed.compute.environment import ON_DEMAND, PROVISIONED, Event, Kind, Settings
 from testbed.compute.event_invoke_configs import EventInvokeConfigs
 from testbed.compute.functions import (
     Function,
@@ -28,11 +29,13 @@ from testbed.compute.functions import (
 from testbed.compute.logs import TAIL_BYTES, LogFolder, end_lines, start_line
 from testbed.compute.pool import Pool, Start
 from testbed.compute.processes import Processes
+from testbed.compute.provisioning import Provisioning
 from testbed.compute.result import InvokeResult
 from testbed.compute.runtime_api import Invocation, RuntimeApi
+from testbed.compute.versions import Aliases
 from testbed.errors import EngineDiedError
 from testbed.semantics import function_errors
-from testbed.semantics.concurrency import Concurrency, ThrottleReason
+from testbed.semantics.concurrency import Concurrency, Served, ThrottleReason
 from testbed.semantics.lifecycle import billed_milliseconds
 from testbed.semantics.profiles import Profile, aws
 from testbed.trace import parse_trace
@@ -40,6 +43,8 @@ from testbed.trace import parse_trace
 _SWEEPS_PER_LIFETIME: Final = 4
 _NOT_FOUND: Final = 404
 _UNAVAILABLE: Final = 500
+_PROVISIONED: Final = {Served.ON_DEMAND: False, Served.PROVISIONED: True, Served.SPILLOVER: "spillover"}
+"""How the journal tells by what an invoke was served."""
 
 
 class Journal(Protocol):
@@ -59,6 +64,7 @@ class Request:
         payload: The event, JSON.
         caller: Who invokes.
         request_id: Of the invoke; the same for all attempts of an asynchronous one.
+        identity: What stays the same of the invoke over runs with the same seed.
         trace: The trace header.
         client_context: The client context, JSON.
     """
@@ -67,6 +73,7 @@ class Request:
     payload: bytes
     caller: str
     request_id: str
+    identity: str
     trace: str | None = None
     client_context: str | None = None
 
@@ -147,7 +154,9 @@ class Compute:
         self._folder = folder
         self._on_death = on_death
         self._dead: EngineDiedError | None = None
-        self._functions = Functions(aws, folder / "code")
+        self._aws = aws
+        self._functions = Functions(aws, folder / "code", self._loaded)
+        self._aliases = Aliases(aws)
         self._event_invoke_configs = EventInvokeConfigs(aws)
         self._concurrency = Concurrency(profile.concurrency)
         self._reservations = asyncio.Lock()
@@ -170,7 +179,8 @@ class Compute:
             on_end=self._environment_ended,
             lifecycle=profile.lifecycle,
         )
-        self._running: set[asyncio.Task[InvokeResult]] = set()
+        self._provisioning = self._provisioner()
+        self._running: set[asyncio.Task[Any]] = set()
         self._sweeper: asyncio.Task[None] | None = None
         self._invokes = 0
         self._throttles = 0
@@ -190,6 +200,7 @@ class Compute:
     async def stop(self) -> None:
         """End everything that was started; invokes that still run end as crashes."""
         await self._events.clear()
+        await self._provisioning.clear()
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)
@@ -202,9 +213,11 @@ class Compute:
     async def reset(self) -> None:
         """End every environment, forget queued events, functions and counts; running invokes end as crashes."""
         await self._events.clear()
+        await self._provisioning.clear()
         await self._pool.end_all()
         self._functions.clear()
         self._event_invoke_configs.clear()
+        self._aliases.restart()
         self._pool.cold_starts.clear()
         self._concurrency.restart()
         self._invokes = self._throttles = 0
@@ -214,14 +227,27 @@ class Compute:
         await self.reset()
         self._profile = profile
         self._concurrency = Concurrency(profile.concurrency)
+        self._provisioning = self._provisioner()
         self._events = AsyncQueue(profile.asynchronous, self._sender, self._journal)
         self._pool.lifecycle = profile.lifecycle
 
-    def invalidate(self, name: str) -> None:
-        """Function ``name`` was created, changed or deleted, code, configuration or reserved concurrency."""
+    def invalidate(self, name: str, operation: str = "") -> None:
+        """Function ``name`` was created, changed or deleted, its versions, aliases or concurrency, by ``operation``.
+
+        Environments of an earlier revision end when the new one is read, which those of published versions outlive.
+        Provisioned concurrency is read at once: its environments start before anybody invokes.
+        """
         self._functions.invalidate(name)
+        self._aliases.invalidate(name)
         self._event_invoke_configs.invalidate(name)
-        self._pool.retire(name)
+        if operation == "DeleteFunction":
+            self._pool.retire(name)
+        if "ProvisionedConcurrency" in operation or self._provisioning.has(name):
+            self._track(asyncio.create_task(self._refresh()))
+
+    def provisioned(self, name: str) -> dict[str, dict[str, Any]]:
+        """How far the provisioned concurrency of function ``name`` is, by version; see `Provisioning.status`."""
+        return self._provisioning.status(name)
 
     def reconfigure_events(self, name: str) -> None:
         """What function ``name`` says of its asynchronous invokes changed; its environments stay."""
@@ -230,6 +256,7 @@ class Compute:
     def forget(self) -> None:
         """Read every function anew before its next invoke; environments whose revision is the same stay warm."""
         self._functions.clear()
+        self._aliases.clear()
         self._event_invoke_configs.clear()
 
     def stats(self) -> Stats:
@@ -252,7 +279,7 @@ class Compute:
         *,
         caller: str,
         trace: str | None = None,
-        identity: str | None = None,  # noqa: ARG002  # part of the seam: faults need it, and act before this
+        identity: str | None = None,
         invocation_type: str = "RequestResponse",
         qualifier: str | None = None,
         client_context: str | None = None,
@@ -266,7 +293,7 @@ class Compute:
             payload: The event, JSON; empty counts as ``{}``.
             caller: Who invokes, for the journal.
             trace: The trace header.
-            identity: Not used.
+            identity: What stays the same of the invoke over runs with the same seed, for the choice of a version.
             invocation_type: ``"RequestResponse"`` waits for the answer, ``"Event"`` queues the invoke and answers 202,
                 ``"DryRun"`` only checks and answers 204.
             qualifier: Version or alias.
@@ -282,10 +309,11 @@ class Compute:
             return _refused(refusals.invalid_payload(str(problem)))
         if len(payload) > limit:
             return _refused(refusals.request_too_large(len(payload), limit))
-        request = Request(reference, payload, caller, str(uuid.uuid4()), trace, client_context)
+        identity = identity or trace or payload.decode(errors="replace")
+        request = Request(reference, payload, caller, str(uuid.uuid4()), identity, trace, client_context)
         if invocation_type == "RequestResponse":
             return await asyncio.shield(self._started(request))
-        found = await self._find(reference)
+        found = await self._find(request)
         if not isinstance(found, Function):
             return _refused(found)
         if invocation_type == "Event":
@@ -297,11 +325,12 @@ class Compute:
         """One attempt, and its line in the journal."""
         loop = asyncio.get_running_loop()
         started = loop.time()
-        found = await self._find(request.reference)
+        found = await self._find(request)
+        served: Served | None = None
         if isinstance(found, AwsError):
             result, run = _refused(found), None
         else:
-            result, run = await self._admitted(found, request)
+            result, run, served = await self._admitted(found, request)
         result = replace(result, request_id=request.request_id)
         trace = parse_trace(request.trace)
         self._journal.record(
@@ -314,22 +343,24 @@ class Compute:
             duration=round(run.duration * 1000, 3) if run else None,
             billed=billed_milliseconds(run.duration, run.init) if run else None,
             cold=run.cold if run else False,
+            provisioned=_PROVISIONED[served] if served else None,
+            version=None if isinstance(found, AwsError) else found.version,
             trace=trace[0] if trace else None,
             cause=result.cause,
             reason=result.error.members.get("Reason") if result.error else None,
         )
         return result
 
-    async def _find(self, reference: Reference) -> Function | AwsError:
-        """The function, once its reserved concurrency is known too."""
+    async def _find(self, request: Request) -> Function | AwsError:
+        """The version that is to run, once the function's concurrency is known too."""
         if self._dead is not None:
             return refusals.service_failed(str(self._dead))
         try:
-            function = await self._functions.get(reference)
+            function = await self._functions.get(await self._aliases.resolve(request.reference, request.identity))
             await self._read_reservations()
         except AwsCallError as error:
             if error.status == _NOT_FOUND:
-                return refusals.function_not_found(self._arn(reference))
+                return refusals.function_not_found(self._arn(request.reference))
             return AwsError(error.code, error.status or _UNAVAILABLE, error.message)
         except NotActiveError as error:
             return refusals.not_active(error.state)
@@ -343,27 +374,41 @@ class Compute:
                 name = self._functions.unread.pop()
                 try:
                     self._concurrency.reserve(name, await self._functions.reserved_concurrency(name))
+                    await self._provisioning.read(name)
                 except BaseException:
                     self._functions.unread.add(name)
                     raise
 
-    async def _admitted(self, function: Function, request: Request) -> tuple[InvokeResult, _Run | None]:
+    async def _refresh(self) -> None:
+        with contextlib.suppress(AwsCallError):  # what was not read is still to be read: the next invoke tries again
+            await self._read_reservations()
+
+    def _provisioner(self) -> Provisioning:
+        profile = self._profile.provisioned
+        return Provisioning(
+            self._aws, self._aliases, self._functions, pool=self._pool, concurrency=self._concurrency, profile=profile
+        )
+
+    def _loaded(self, function: Function) -> None:
+        self._pool.supersede(function)
+
+    async def _admitted(self, function: Function, request: Request) -> tuple[InvokeResult, _Run | None, Served | None]:
         now = asyncio.get_running_loop().time()
         served = self._concurrency.admit(function.name, function.version, now=now)
         if isinstance(served, ThrottleReason):
             self._throttles += 1
-            return _refused(refusals.throttled(served), function_errors.THROTTLE), None
+            return _refused(refusals.throttled(served), function_errors.THROTTLE), None, None
         self._invokes += 1
         try:
-            run = await self._run(function, request)
+            run = await self._run(function, request, served)
         finally:
             self._concurrency.release(function.name, function.version, served)
         failed = function_errors.UNHANDLED if run.cause else None
         tail = run.log[-TAIL_BYTES:]
-        return InvokeResult(200, run.payload, failed, None, run.cause, run.version, tail), run
+        return InvokeResult(200, run.payload, failed, None, run.cause, run.version, tail), run, served
 
-    async def _run(self, function: Function, request: Request) -> _Run:
-        start = await self._pool.acquire(function)
+    async def _run(self, function: Function, request: Request, served: Served) -> _Run:
+        start = await self._pool.acquire(function, PROVISIONED if served is Served.PROVISIONED else ON_DEMAND)
         if start.event.kind is Kind.READY:
             return await self._serve(function, request, start)
         return self._finished(function, request, start, start.event, start.spent)
@@ -433,7 +478,7 @@ class Compute:
         self, request: Request, settings: destinations.Settings
     ) -> tuple[destinations.Settings, InvokeResult | None]:
         """One attempt of an asynchronous invoke; see `testbed.compute.async_queue.Attempt`."""
-        found = await self._find(request.reference)
+        found = await self._find(request)
         if isinstance(found, Function):
             try:
                 config = await self._event_invoke_configs.get(request.reference)
@@ -458,9 +503,12 @@ class Compute:
 
     def _started(self, request: Request) -> "asyncio.Task[InvokeResult]":
         task = asyncio.create_task(self._invoke(request))
+        self._track(task)
+        return task
+
+    def _track(self, task: "asyncio.Task[Any]") -> None:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        return task
 
 
 def _checked(payload: bytes) -> bytes:

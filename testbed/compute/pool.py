@@ -106,7 +106,11 @@ class Pool:
         """
         async with self._turns:
             environment = self._new(function, PROVISIONED)
-            event = await environment.start(self.lifecycle.init_limit(function.timeout, provisioned=True))
+            try:
+                event = await environment.start(self.lifecycle.init_limit(function.timeout, provisioned=True))
+            except BaseException:
+                _kill([environment])
+                raise
         if event.kind is Kind.READY:
             self.give_back(environment)
         else:

@@ -22,6 +22,8 @@ class Emulator:
     """What is deployed; the calls that the compute plane makes.
 
     Attributes:
+        aliases: By name and alias, ``"orders:live"``, what GetAlias answers; any other alias is of ``$LATEST``.
+        provisioned: By name, number and qualifier of each configuration.
         event_invoke_configs: By name and qualifier, ``"orders:live"``.
         sent: Operation and parameters of what asynchronous invokes sent.
         refusals: Errors that the next of these calls end with.
@@ -31,6 +33,8 @@ class Emulator:
         self.functions: dict[str, dict[str, Any]] = {}
         self.archives: dict[str, bytes] = {}
         self.reserved: dict[str, int] = {}
+        self.aliases: dict[str, dict[str, Any]] = {}
+        self.provisioned: dict[str, dict[str, int]] = {}
         self.calls: list[str] = []
         self.event_invoke_configs: dict[str, dict[str, Any]] = {}
         self.sent: list[tuple[str, dict[str, Any]]] = []
@@ -58,6 +62,12 @@ class Emulator:
             **configuration,
         }
 
+    def publish(self, name: str, version: str, source: str, **configuration: Any) -> None:
+        """Deploy a version of function ``name``, which must be there."""
+        self.deploy(f"{name}-{version}", source, **configuration)
+        published = self.functions.pop(f"{name}-{version}")
+        self.functions[f"{name}:{version}"] = {**published, "FunctionName": name, "Version": version}
+
     async def call(
         self, service: str, operation: str, params: dict[str, Any], *, caller: str, trace: str | None = None
     ) -> dict[str, Any]:
@@ -73,7 +83,27 @@ class Emulator:
             raise AwsCallError("ResourceNotFoundException", 404, f"Function not found: {name}")
         if operation == "GetFunctionConcurrency":
             return {"ReservedConcurrentExecutions": self.reserved[name]} if name in self.reserved else {}
-        return {"Configuration": self.functions[name], "Code": {"Location": f"{self.url}/{name}"}}
+        if operation == "ListProvisionedConcurrencyConfigs":
+            return {"ProvisionedConcurrencyConfigs": self._provisioned(name)}
+        if operation == "GetAlias":
+            return self.aliases.get(f"{name}:{params['Name']}", {"FunctionVersion": "$LATEST"})
+        version = params.get("Qualifier", "$LATEST")
+        found = name if version == "$LATEST" else f"{name}:{version}"
+        if found not in self.functions:
+            raise AwsCallError("ResourceNotFoundException", 404, f"Function not found: {found}")
+        return {
+            "Configuration": self.functions[found],
+            "Code": {"Location": f"{self.url}/{found.replace(':', '-')}"},
+        }
+
+    def _provisioned(self, name: str) -> list[dict[str, Any]]:
+        return [
+            {
+                "FunctionArn": f"arn:aws:lambda:us-east-1:000000000000:function:{name}:{qualifier}",
+                "RequestedProvisionedConcurrentExecutions": count,
+            }
+            for qualifier, count in self.provisioned.get(name, {}).items()
+        ]
 
     def _event_invoke_config(self, qualified: str) -> dict[str, Any]:
         if qualified not in self.event_invoke_configs:
