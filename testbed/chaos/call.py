@@ -14,7 +14,7 @@ class Call:
             ``"postgres"`` for the database.
         operation: Operation of the service (``"SendMessage"``); for execute-api the method (``"POST"``).
         resource: Name of the queue, stream, function or API; empty where there is none.
-        caller: Who calls: ``"client"``, ``"function:NAME"``, ``"mapping:UUID"``, ``"emulator"``.
+        caller: Who calls: ``"client"``, ``"function:NAME"``, ``"mapping:UUID"``, ``"async:NAME"``, ``"emulator"``.
         identity: What stays the same for this request over runs with the same seed, whatever the concurrency.
         attempt: How often this identity has been seen, this time included: 1, 2, ...
         at: When the request belongs into the run, in seconds after the start of the traffic: the planned time of
