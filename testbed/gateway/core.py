@@ -20,6 +20,7 @@ from testbed.compute.result import InvokeResult
 from testbed.gateway.classify import Target, classify
 from testbed.gateway.emulator import UNREACHABLE, Emulator, EmulatorUnreachableError
 from testbed.gateway.faults import Faults, cause_of
+from testbed.gateway.function_urls import FunctionUrlPlane, FunctionUrls, url_address_of
 from testbed.gateway.journal import Journal
 from testbed.gateway.limits import ServiceLimits
 from testbed.gateway.message import Inbound, Reply
@@ -65,6 +66,7 @@ class Gateway:
         limits: What services refuse when they are overloaded.
         rest_apis: The REST APIs that are deployed.
         rest_api_plane: Answers the requests to them.
+        function_urls: The function URLs that are configured.
         streamed_in: How many records each Kinesis stream has taken.
     """
 
@@ -78,6 +80,8 @@ class Gateway:
         self.limits = ServiceLimits(aws)
         self.rest_apis = RestApis(aws)
         self.rest_api_plane = RestApiPlane(self.rest_apis, self.faults, self, self._forward, journal)
+        self.function_urls = FunctionUrls(aws)
+        self._function_url_plane = FunctionUrlPlane(self.function_urls, self.faults, self, journal)
         self.streamed_in: Counter[str] = Counter()
 
     def arm(self, schedule: Schedule) -> None:
@@ -96,6 +100,8 @@ class Gateway:
         """Answer one request of an HTTP client at the address ``client``."""
         if address := address_of(request):
             return await self.rest_api_plane.handle(address, request, client)
+        if url := url_address_of(request):
+            return await self._function_url_plane.handle(url, request, client)
         target = classify(request)
         if target is None:
             return await self._forward(request)

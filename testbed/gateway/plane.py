@@ -237,6 +237,7 @@ class Plane:
         self.compute.forget()
         self.gateway.limits.forget()
         await self.gateway.rest_apis.changed("", "")
+        self.gateway.function_urls.forget()
         self._refresh.set()
 
     async def use(self, profile: Profile) -> None:
@@ -296,9 +297,12 @@ class Plane:
             self.gateway.limits.changed(service, operation, resource_name(resource))
         elif "EventSourceMapping" in operation:
             self._refresh.set()
+        elif "FunctionUrlConfig" in operation:
+            self.gateway.function_urls.forget()
         elif "EventInvokeConfig" in operation:
             self.compute.reconfigure_events(function_name(resource))
         else:
+            self.gateway.function_urls.forget()  # that of a function or an alias which is deleted is gone, too
             self.compute.invalidate(function_name(resource))
 
     def status(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
 from testbed.compute.aws import AwsCaller
+from testbed.gateway.kept import kept
 from testbed.semantics.rest_api_limits import Limit, Quota
 
 CALLER: Final = "testbed"
@@ -69,11 +70,11 @@ class UsagePlans:
 
     def __init__(self, aws: AwsCaller) -> None:
         self._aws = aws
-        self._reading: asyncio.Task[dict[tuple[str, str, str], Client]] | None = None
+        self._known: dict[None, asyncio.Task[dict[tuple[str, str, str], Client]]] = {}
 
     def forget(self) -> None:
         """They may have changed."""
-        self._reading = None
+        self._known.clear()
 
     async def client(self, api: str, stage: str, key: str | None) -> Client | None:
         """Whose API key ``key`` is on this stage; None where it is nobody's, or is disabled.
@@ -83,10 +84,7 @@ class UsagePlans:
         """
         if not key:
             return None
-        if self._reading is None or (self._reading.done() and self._reading.exception() is not None):
-            self._reading = asyncio.create_task(self._read())
-        reading = self._reading
-        clients = reading.result() if reading.done() else await asyncio.shield(reading)
+        clients = await kept(self._known, None, self._read)
         return clients.get((api, stage, key))
 
     async def _read(self) -> dict[tuple[str, str, str], Client]:

@@ -6,11 +6,12 @@ snapshot that was taken when it was deployed, not what was edited since.
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from testbed.compute.aws import AwsCaller, AwsCallError
+from testbed.gateway.kept import kept
 from testbed.gateway.message import Inbound
 from testbed.gateway.rest_limits import StageLimits, UsagePlans
 from testbed.semantics.rest_api import METHODS
@@ -25,7 +26,6 @@ _HOST: Final = re.compile(r"(?P<api>[a-z0-9]+)\.execute-api\.", re.IGNORECASE)
 _HOST_PATH: Final = re.compile(r"/(?P<stage>[^/]+)(?P<path>/.*|)")
 _LAMBDA_URI: Final = re.compile(r"arn:[^:]+:apigateway:[^:]*:lambda:path/[^/]+/functions/(?P<function>.+)/invocations")
 _STAGE_VARIABLE: Final = re.compile(r"\$\{stageVariables\.(\w+)\}")
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +155,6 @@ class Matched:
 class RestApis:
     """What REST APIs are deployed, as far as anybody has asked.
 
-    Each answer of the emulator is kept as the task that reads it: however many requests come at once, it is read once,
-    and what was being read when it changed is forgotten.
-
     Args:
         aws: Reads them.
 
@@ -193,11 +190,11 @@ class RestApis:
             AwsCallError: The emulator did not answer.
         """
         key = (address.api, address.stage)
-        stage = await _kept(self._stages, key, lambda: self._read_stage(address))
+        stage = await kept(self._stages, key, lambda: self._read_stage(address))
         if stage is None:
             self._stages.pop(key, None)
             return None
-        deployed = await _kept(
+        deployed = await kept(
             self._deployments, (address.api, stage.deployment), lambda: self._read_deployment(address.api)
         )
         path = address.path.rstrip("/") or "/"
@@ -235,18 +232,6 @@ class RestApis:
                 routes.sort(key=lambda route: route.precedence)
                 return _Deployment(about.get("name", ""), routes, about.get("binaryMediaTypes") or ())
             params["position"] = answer["position"]
-
-
-async def _kept(
-    known: dict[tuple[str, str], asyncio.Task[_T]],
-    key: tuple[str, str],
-    read: Callable[[], Coroutine[Any, Any, _T]],
-) -> _T:
-    """What is known under ``key``, read where it is not; a failure is not kept."""
-    task = known.get(key)
-    if task is None or (task.done() and task.exception() is not None):
-        task = known[key] = asyncio.create_task(read())
-    return task.result() if task.done() else await asyncio.shield(task)
 
 
 def _function_of(integration: Mapping[str, Any], variables: Mapping[str, str]) -> str | None:

@@ -14,6 +14,7 @@ from multidict import CIMultiDict
 from testbed.gateway.classify import signed_services
 from testbed.gateway.control import NO_TOKEN, PREFIX, has_token
 from testbed.gateway.core import Gateway
+from testbed.gateway.function_urls import url_address_of
 from testbed.gateway.message import Inbound, Reply
 from testbed.gateway.origin import CALLER_HEADER
 from testbed.gateway.rest_routes import address_of
@@ -184,8 +185,10 @@ async def _inbound(request: web.BaseRequest) -> Inbound:
 
 
 def _is_streamed(request: Inbound) -> bool:
-    """Whether a large body goes through unread: objects of S3, and what is no request to AWS or to a REST API."""
-    if "X-Amz-Target" in request.headers or request.path.startswith(PREFIX) or address_of(request):
+    """Whether a large body goes through unread: objects of S3, and what is for nobody that the gateway knows."""
+    if "X-Amz-Target" in request.headers or request.path.startswith(PREFIX):
+        return False
+    if address_of(request) or url_address_of(request):
         return False
     services = signed_services(request)
     return not services or "s3" in services

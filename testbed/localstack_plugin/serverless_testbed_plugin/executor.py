@@ -36,7 +36,7 @@ class NoRuntimePlugin(RuntimeExecutorPlugin):  # type: ignore[misc]  # LocalStac
                 return ""
 
             def invoke(self, payload: dict[str, str]) -> Any:
-                """An invoke that did not pass the forwarding handler, for example by a function URL."""
+                """An invoke that did not pass the forwarding handler."""
                 message = f"the testbed runs functions itself; this way into Lambda is not supported: {payload}"
                 raise NotImplementedError(message)
 

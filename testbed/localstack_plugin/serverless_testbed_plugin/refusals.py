@@ -13,7 +13,6 @@ _DEPLOYING: Final = frozenset({"CreateFunction", "UpdateFunctionConfiguration", 
 _SOURCES: Final = frozenset({"sqs", "kinesis", "dynamodb"})
 _POLLED: Final = "SQS, Kinesis and DynamoDB streams"
 _UNSUPPORTED: Final = {
-    "CreateFunctionUrlConfig": ("a function URL", "invoke the function by a REST API"),
     "PutProvisionedConcurrencyConfig": ("provisioned concurrency", "use reserved concurrency, or leave it out"),
     "InvokeAsync": ("InvokeAsync", "use Invoke with InvocationType Event"),
     "InvokeWithResponseStream": ("response streaming", "use Invoke"),
@@ -43,6 +42,8 @@ def refusal(operation: str, request: Mapping[str, Any]) -> str | None:
     if operation in _UNSUPPORTED:
         what, instead = _UNSUPPORTED[operation]
         return f"Function {name} asks for {what}, which the testbed does not have; {instead}"
+    if request.get("InvokeMode") == "RESPONSE_STREAM":
+        return f"Function {name} asks for a function URL with response streaming; the testbed has BUFFERED ones only"
     if operation in _DEPLOYING:
         return _function_refusal(name, request)
     if operation == "CreateEventSourceMapping":

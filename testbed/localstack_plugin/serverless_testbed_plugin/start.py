@@ -29,12 +29,14 @@ def install() -> None:
     from .changes import ChangeNotifier  # noqa: PLC0415
     from .cloudwatch import keep_metrics_as_aws_does  # noqa: PLC0415
     from .event_invoke import take_buckets_on_failure  # noqa: PLC0415
+    from .function_urls import name_urls_of_the_gateway  # noqa: PLC0415
     from .invoke import forward  # noqa: PLC0415
     from .mapping_checks import check_mappings_as_aws_does  # noqa: PLC0415
     from .mappings import keep_state_only  # noqa: PLC0415
     from .refusals import refuse  # noqa: PLC0415
 
     keep_state_only()
+    name_urls_of_the_gateway()
     check_mappings_as_aws_does()
     take_buckets_on_failure()
     keep_metrics_as_aws_does()
