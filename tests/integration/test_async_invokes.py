@@ -162,17 +162,20 @@ def test_each_kind_of_destination_gets_the_record(bed: RunningTestbed, recording
 
 
 @pytest.mark.rule("async.destinations")
-def test_a_success_is_told_and_a_bucket_is_for_failures_only(bed: RunningTestbed, recording_function: Deploy) -> None:
+def test_a_success_is_told_and_a_bucket_is_for_failures_only(
+    bed: RunningTestbed, journal: JournalReader, recording_function: Deploy
+) -> None:
     """OnSuccess; a change of the destination is known at once, and costs no environment."""
     function = recording_function("return {'got': event}")
     invoke(bed, function, 1)
-    function.wait_for_events()
+    journal.wait_for("async", event="delivered", function=function.name)
     url, arn = queue(bed, "done")
     tell(bed, function, "OnSuccess", arn)
     invoke(bed, function, 2)
     record = json.loads(received(bed, url)["Body"])
     assert record["requestContext"]["condition"] == "Success"
     assert (record["requestPayload"], record["responsePayload"]) == (2, {"got": 2})
+    assert [line["cold"] for line in journal.wait_for("lambda", function=function.name, count=2)] == [True, False]
     with pytest.raises(ClientError, match="is invalid"):
         tell(bed, function, "OnSuccess", "arn:aws:s3:::bucket")
 
