@@ -25,6 +25,7 @@ class KinesisProfile:
         read_bytes: Bytes per second out of a shard, all readers together (2 MiB).
         read_calls: GetRecords calls per second, all readers together (5).
         burst_seconds: Seconds of unused throughput that a shard keeps.
+        iterator_seconds: How long a shard iterator is valid (300).
     """
 
     write_bytes: float = 1024 * 1024
@@ -32,6 +33,7 @@ class KinesisProfile:
     read_bytes: float = 2 * 1024 * 1024
     read_calls: float = 5.0
     burst_seconds: float = 1.0
+    iterator_seconds: float = 300.0
 
 
 def hash_key(partition_key: str, explicit: str | None = None) -> int:

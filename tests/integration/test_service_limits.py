@@ -140,6 +140,16 @@ def test_the_sixth_read_of_a_second_is_refused(bed: RunningTestbed, stream: str)
     assert patient["Records"] == []
 
 
+@pytest.mark.one_engine
+@pytest.mark.rule("kinesis.on-demand-start")
+def test_an_on_demand_stream_starts_with_four_shards(bed: RunningTestbed) -> None:
+    """4 MiB/s in, as each takes 1 MiB/s."""
+    kinesis, name = client_of(bed, "kinesis"), unique("limited")
+    kinesis.create_stream(StreamName=name, StreamModeDetails={"StreamMode": "ON_DEMAND"})
+    kinesis.get_waiter("stream_exists").wait(StreamName=name)
+    assert len(kinesis.list_shards(StreamName=name)["Shards"]) == 4
+
+
 @pytest.fixture
 def table(bed: RunningTestbed) -> str:
     """A table of 5 read and 5 write units."""

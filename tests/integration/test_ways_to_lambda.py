@@ -87,6 +87,7 @@ def test_an_unsigned_invoke_is_taken_as_localstack_takes_it(bed: RunningTestbed,
     assert post(url, b"{}") == (200, b'"reached"')
 
 
+@pytest.mark.rule("sns.lambda-asynchronous")
 def test_sns_invokes_the_function(bed: RunningTestbed, journal: JournalReader, recording_function: Deploy) -> None:
     """A published message arrives as an SNS event, by an asynchronous invoke of the plane."""
     function = recording_function()

@@ -19,6 +19,7 @@ _CODE: Final = "ProvisionedThroughputExceededException"
 _ACCOUNT: Final = "000000000000"  # the emulator's account
 _CONTENT_TYPE: Final = "application/x-amz-json-1.1"
 _ITERATORS: Final = 20_000  # that are remembered; a poller uses each once
+_EXPIRED: Final = AwsError("ExpiredIteratorException", 400, "Iterator expired: it was valid for five minutes.")
 _NEW: Final = frozenset({"CreateStream", "DeleteStream"})
 
 
@@ -44,7 +45,7 @@ class KinesisLimits:
         self._clock = clock
         self._maps = ReadOnce(self._open_shards)
         self._shards: defaultdict[str, dict[str, Shard]] = defaultdict(dict)
-        self._shard_of_iterator: OrderedDict[str, tuple[str, str]] = OrderedDict()
+        self._iterators: OrderedDict[str, tuple[str, str, float]] = OrderedDict()
 
     async def execute(self, target: Target, request: Inbound, forward: Forward) -> Reply:
         """Answer one call of `operations`."""
@@ -114,15 +115,18 @@ class KinesisLimits:
     async def _get_records(
         self, target: Target, request: Inbound, forward: Forward, document: Mapping[str, Any]
     ) -> Reply:
-        place = self._shard_of_iterator.get(str(document.get("ShardIterator")))
-        if place is None:  # from before this process, or forgotten
+        known = self._iterators.get(str(document.get("ShardIterator")))
+        if known is None:  # from before this process, or forgotten
             return await forward(request, target)
-        shard = self._shard(*place)
+        stream, shard_id, given_at = known
+        if self._clock() - given_at > self._profile.iterator_seconds:
+            return error_reply(_EXPIRED, target, request)
+        shard = self._shard(stream, shard_id)
         if not shard.read(self._clock()):
-            return _refused(target, request, *place)
+            return _refused(target, request, stream, shard_id)
         reply = await forward(request, target)
         if answer := await answer_of(reply):
-            self._remember(answer.get("NextShardIterator"), *place)
+            self._remember(answer.get("NextShardIterator"), stream, shard_id)
             shard.has_read(sum(map(_size, answer.get("Records", ()))), self._clock())
         return reply
 
@@ -143,10 +147,10 @@ class KinesisLimits:
 
     def _remember(self, iterator: str | None, stream: str, shard_id: str) -> None:
         if iterator:
-            self._shard_of_iterator[iterator] = (stream, shard_id)
-            self._shard_of_iterator.move_to_end(iterator)
-            if len(self._shard_of_iterator) > _ITERATORS:
-                self._shard_of_iterator.popitem(last=False)
+            self._iterators[iterator] = (stream, shard_id, self._clock())
+            self._iterators.move_to_end(iterator)
+            if len(self._iterators) > _ITERATORS:
+                self._iterators.popitem(last=False)
 
     async def _open_shards(self, stream: str) -> ShardMap | None:
         shards: list[tuple[str, int]] = []

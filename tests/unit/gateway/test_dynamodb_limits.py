@@ -177,6 +177,15 @@ async def test_an_update_pays_in_the_indexes_that_hold_what_it_writes() -> None:
     assert [await update("SET #n = :v"), await update("SET other = :v")] == [400, 200]
 
 
+async def test_an_index_of_everything_notices_every_update() -> None:
+    """Its projection has no names."""
+    world = behind(table(100, GlobalSecondaryIndexes=[index(1)]))
+    world.answers["UpdateItem"] = {"Attributes": item("a", customer={"S": "c"}, note=TWO_KB)}
+    update = {"TableName": "orders", "Key": item("a"), "UpdateExpression": "SET other = :v"}
+    statuses = [(await world.ask("dynamodb", "UpdateItem", **update))[0].status for _ in range(2)]
+    assert statuses == [200, 400]
+
+
 @pytest.mark.rule("dynamodb.reads")
 async def test_reads_cost_by_what_they_return() -> None:
     """4 KB are a unit, or half of one where the read is eventually consistent."""

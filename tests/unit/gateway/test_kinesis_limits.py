@@ -95,6 +95,15 @@ async def test_a_put_of_which_nothing_is_taken_is_answered_all_the_same() -> Non
     assert len(world.sent) == 1
 
 
+async def test_what_the_emulator_itself_did_not_take_counts_as_well() -> None:
+    """Its failure and the one of the limit."""
+    world = behind(write_records=1)
+    world.answers["PutRecords"] = {"FailedRecordCount": 1, "Records": [{"ErrorCode": "InternalFailure"}]}
+    _, document = await put(world, record("a"), record("b"))
+    assert [entry["ErrorCode"] for entry in document["Records"]] == ["InternalFailure", CODE]
+    assert document["FailedRecordCount"] == 2
+
+
 async def test_a_put_within_the_limits_goes_on_as_it_came() -> None:
     """Its answer too."""
     world = behind()
@@ -140,6 +149,18 @@ async def test_after_a_large_read_the_next_ones_are_refused() -> None:
     assert (await world.ask("kinesis", "GetRecords", ShardIterator="next"))[0].status == 400
     world.now += 0.1
     assert (await world.ask("kinesis", "GetRecords", ShardIterator="next"))[0].status == 200
+
+
+@pytest.mark.rule("kinesis.iterator-expiry")
+async def test_an_iterator_is_valid_for_five_minutes() -> None:
+    """One that was handed out again counts from then."""
+    world = behind()
+    for wait, status in ((0.0, 200), (300.0, 200), (300.1, 400)):
+        _, answer = await world.ask("kinesis", "GetShardIterator", StreamName="orders", ShardId="s")
+        world.now += wait
+        reply, _ = await world.ask("kinesis", "GetRecords", **answer)
+        assert reply.status == status
+    assert reply.error == "ExpiredIteratorException"
 
 
 async def test_an_unknown_iterator_is_not_limited() -> None:
