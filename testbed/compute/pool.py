@@ -2,8 +2,9 @@
 
 An invoke that finds no idle environment starts one, as on AWS. There each new environment brings its own processor;
 here all share those of one machine, where a hundred that start at once only keep each other from starting. So few
-start at the same time, the others wait for their turn, and an environment that becomes free meanwhile serves whoever
-waits longest. Limits and throttles know nothing of this: they count invokes, not processes.
+start at the same time, the others wait for their turn, one function after the other, and an environment that becomes
+free meanwhile serves whoever waits longest. Limits and throttles know nothing of this: they count invokes, not
+processes.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from testbed.compute.environment import Environment, Event, Kind, Settings
 from testbed.compute.functions import Function
 from testbed.compute.processes import Processes
 from testbed.compute.runtime_api import RuntimeApi
+from testbed.compute.turns import Turns
 from testbed.semantics.lifecycle import LifecycleProfile
 
 _Key = tuple[str, str, str]
@@ -75,7 +77,7 @@ class Pool:
         self._idle: defaultdict[_Key, list[Environment]] = defaultdict(list)
         self._waiting: defaultdict[_Key, deque[asyncio.Future[Start]]] = defaultdict(deque)
         self._starting: set[asyncio.Task[None]] = set()
-        self._turns = asyncio.Semaphore(starts_at_once)
+        self._turns = Turns(starts_at_once)
         self.cold_starts: defaultdict[str, int] = defaultdict(int)
 
     def has_idle(self, function: Function) -> bool:
@@ -97,7 +99,7 @@ class Pool:
         return await waiting
 
     async def _start_in_turn(self, function: Function) -> None:
-        async with self._turns:
+        async with self._turns.of(function.name):
             waiting = self._next_waiting(_key(function))
             if waiting is None:
                 return  # environments that became free have served everybody
