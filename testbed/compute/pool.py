@@ -2,8 +2,9 @@
 
 An invoke that finds no idle environment starts one, as on AWS. There each new environment brings its own processor;
 here all share those of one machine, where a hundred that start at once only keep each other from starting. So few
-start at the same time, the others wait for their turn, and an environment that becomes free meanwhile serves whoever
-waits longest. Limits and throttles know nothing of this: they count invokes, not processes.
+start at the same time, the others wait for their turn, one function after the other, and an environment that becomes
+free meanwhile serves whoever waits longest. Limits and throttles know nothing of this: they count invokes, not
+processes.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from testbed.compute.environment import ON_DEMAND, PROVISIONED, Environment, Eve
 from testbed.compute.functions import Function
 from testbed.compute.processes import Processes
 from testbed.compute.runtime_api import RuntimeApi
+from testbed.compute.turns import Turns
 from testbed.semantics.lifecycle import LifecycleProfile, Resets, init_report
 
 _Key = tuple[str, str, str, str]
@@ -79,7 +81,7 @@ class Pool:
         self._waiting: defaultdict[_Key, deque[asyncio.Future[Start]]] = defaultdict(deque)
         self._resets: Resets[_Key] = Resets()
         self._starting: set[asyncio.Task[None]] = set()
-        self._turns = asyncio.Semaphore(starts_at_once)
+        self._turns = Turns(starts_at_once)
         self.cold_starts: defaultdict[str, int] = defaultdict(int)
 
     async def acquire(self, function: Function, initialization: str = ON_DEMAND) -> Start:
@@ -104,7 +106,7 @@ class Pool:
 
         What it prints is in the log of its first invoke.
         """
-        async with self._turns:
+        async with self._turns.of(function.name):
             environment = self._new(function, PROVISIONED)
             try:
                 event = await environment.start(self.lifecycle.init_limit(function.timeout, provisioned=True))
@@ -124,7 +126,7 @@ class Pool:
         return bool(stack)
 
     async def _start_in_turn(self, function: Function, initialization: str) -> None:
-        async with self._turns:
+        async with self._turns.of(function.name):
             waiting = self._next_waiting(_key(function, initialization))
             if waiting is None:
                 return  # environments that became free have served everybody
