@@ -121,8 +121,7 @@ class Environment:
         self._api.runtimes[self.ident] = self
         environ = self._environ()
         log = self._pipe.write_end()
-        code, own_runtime = self.function.code, self.function.has_bootstrap
-        self._processes.spawn(self.ident, environ, code, log, self._exited, own_runtime=own_runtime)
+        self._processes.spawn(self.ident, environ, self.function, log, self._exited)
         event = await self._next_event(limit)
         if event.kind is Kind.READY:
             self.started = True
@@ -253,7 +252,7 @@ class Environment:
         temp = str(self._temp())
         today = time.strftime("%Y/%m/%d", time.gmtime())
         return {
-            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "PATH": "/usr/local/bin:/usr/bin:/bin" + (f":{function.layers / 'bin'}" if function.layers else ""),
             "LANG": "en_US.UTF-8",
             "TZ": ":UTC",
             "HOME": temp,  # where no configuration of the user's own is found
@@ -284,7 +283,8 @@ class Environment:
 def _of_runtime(function: Function) -> dict[str, str]:
     """The variables that only functions with a runtime of Lambda's have, or only those with one of their own."""
     if function.has_bootstrap:
-        return {"LD_LIBRARY_PATH": f"{function.code}:{function.code / 'lib'}"}
+        layers = f":{function.layers / 'lib'}" if function.layers else ""
+        return {"LD_LIBRARY_PATH": f"{function.code}:{function.code / 'lib'}{layers}"}
     return {"AWS_EXECUTION_ENV": f"AWS_Lambda_{function.runtime}"}
 
 

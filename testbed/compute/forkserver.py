@@ -6,7 +6,8 @@ safe.
 
 It talks with the plane over a SOCK_SEQPACKET socket, one JSON document per packet:
 
-* ``{"op": "spawn", "id", "environ", "task_root", "bootstrap"}`` with the write end of the log pipe as ancillary data,
+* ``{"op": "spawn", "id", "environ", "task_root", "layers", "bootstrap"}`` with the write end of the log pipe as
+  ancillary data,
 * ``{"op": "kill", "id"}``,
 * back: ``{"op": "ready"}`` once, ``{"op": "spawned", "id", "pid"}`` and
   ``{"op": "exited", "id", "status", "peak_kb"}``, status as of waitpid(2).
@@ -98,12 +99,17 @@ def runtime_client(address: str) -> Any:
     return client
 
 
-def run_handler(environ: dict[str, str], task_root: str) -> NoReturn:
-    """Become an execution environment: AWS's runtime client over the handler of ``task_root``, until it ends."""
+def run_handler(environ: dict[str, str], packages: list[str]) -> NoReturn:
+    """Become an execution environment: AWS's runtime client over a handler, until it ends.
+
+    Args:
+        environ: Its environment variables.
+        packages: Where modules are looked for first: the function's code, then its layers.
+    """
     own_root = str(Path(__file__).resolve().parents[2])
     installed = [entry for entry in sys.path if entry != own_root or own_root.endswith("-packages")]
-    sys.path[:] = [task_root, *installed]
-    os.chdir(task_root)
+    sys.path[:] = [*packages, *installed]
+    os.chdir(packages[0])
     os.environ.clear()
     os.environ.update(environ)
     code: Any = 1
@@ -124,16 +130,25 @@ def run_handler(environ: dict[str, str], task_root: str) -> NoReturn:
     os._exit((code or 0) & 0xFF)
 
 
-def run_bootstrap(environ: dict[str, str], task_root: str) -> NoReturn:
-    """Become the package's own runtime (AWS Lambda developer guide, Building a custom runtime for AWS Lambda)."""
+def layer_packages(environ: dict[str, str], layers: str | None) -> list[str]:
+    """Folders of Python modules in ``layers`` (AWS Lambda developer guide, Packaging your layer content)."""
+    runtime = environ.get("AWS_EXECUTION_ENV", "").removeprefix("AWS_Lambda_")
+    folders = [f"{layers}/python/lib/{runtime}/site-packages", f"{layers}/python"] if layers else []
+    return [folder for folder in folders if Path(folder).is_dir()]
+
+
+def run_bootstrap(environ: dict[str, str], task_root: str, layers: str | None) -> NoReturn:
+    """Become the function's own runtime (AWS Lambda developer guide, Building a custom runtime for AWS Lambda)."""
     os.chdir(task_root)
-    program = f"{task_root}/bootstrap"
     problem = "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]"
-    if Path(program).is_file():
-        try:
-            os.execve(program, [program], environ)  # noqa: S606  # no shell is wanted
-        except OSError as error:
-            problem = f"fork/exec /var/task/bootstrap: {(error.strerror or '').lower()}"
+    programs = {"/var/task/bootstrap": f"{task_root}/bootstrap", "/opt/bootstrap": f"{layers}/bootstrap"}
+    for name, program in programs.items():
+        if Path(program).is_file():
+            try:
+                os.execve(program, [program], environ)  # noqa: S606  # no shell is wanted
+            except OSError as error:
+                problem = f"fork/exec {name}: {(error.strerror or '').lower()}"
+            break
     host, _, path = environ["AWS_LAMBDA_RUNTIME_API"].partition("/")
     api = http.client.HTTPConnection(host)
     document = json.dumps({"errorType": "Runtime.InvalidEntrypoint", "errorMessage": problem})
@@ -222,7 +237,7 @@ class ForkServer:
         pid = os.fork()
         if pid == 0:
             try:
-                self._become_environment(order["environ"], order["task_root"], log, bootstrap=order["bootstrap"])
+                self._become_environment(order, log)
             finally:
                 os._exit(1)
         os.close(log)
@@ -232,7 +247,8 @@ class ForkServer:
         self._ids[pid] = ident
         self._send({"op": "spawned", "id": ident, "pid": pid})
 
-    def _become_environment(self, environ: dict[str, str], task_root: str, log: int, *, bootstrap: bool) -> NoReturn:
+    def _become_environment(self, order: dict[str, Any], log: int) -> NoReturn:
+        environ, task_root, layers = order["environ"], order["task_root"], order["layers"]
         os.setpgid(0, 0)
         die_with_parent(self._pid)
         signal.set_wakeup_fd(-1)
@@ -247,16 +263,17 @@ class ForkServer:
         with contextlib.suppress(OSError):  # where the machine itself runs out of memory, this process goes first
             Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
         Path(environ["TMPDIR"]).mkdir(parents=True, exist_ok=True)
-        if bootstrap:
-            run_bootstrap(environ, task_root)
-        if top_level_names(task_root) & self._replaceable:
+        if order["bootstrap"]:
+            run_bootstrap(environ, task_root, layers)
+        packages = [task_root, *layer_packages(environ, layers)]
+        if set().union(*map(top_level_names, packages)) & self._replaceable:
             # The package brings a library that is loaded here already: only a new interpreter is free of it.
-            arguments = [sys.executable, "-P", "-X", "utf8", __file__, _FRESH, task_root]
+            arguments = [sys.executable, "-P", "-X", "utf8", __file__, _FRESH, *packages]
             os.execve(sys.executable, arguments, environ)  # noqa: S606  # no shell is wanted
         # What one environment has compiled, the next ones load, and nothing is written beside anybody's code.
         sys.pycache_prefix = self._pycache
         sys.dont_write_bytecode = False
-        run_handler(environ, task_root)
+        run_handler(environ, packages)
 
     def _kill(self, pid: int) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -289,7 +306,7 @@ class ForkServer:
 def main(arguments: list[str]) -> None:
     """Serve on the descriptor given, or be the one environment of a fresh interpreter."""
     if arguments[0] == _FRESH:
-        run_handler(dict(os.environ), arguments[1])
+        run_handler(dict(os.environ), arguments[1:])
     with socket.socket(fileno=int(arguments[0])) as control:
         control.set_inheritable(False)
         ForkServer(control, arguments[1]).serve()

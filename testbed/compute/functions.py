@@ -10,7 +10,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,6 +56,7 @@ class Function:
         variables: Its environment variables.
         log_format: ``"Text"`` or ``"JSON"``.
         code: Folder of its unpacked code.
+        layers: Folder of its layers, one unpacked over the other, as ``/opt`` on AWS; None for none.
         dead_letter: ARN of the dead-letter queue of its asynchronous invokes, a queue or a topic.
     """
 
@@ -70,6 +71,7 @@ class Function:
     log_format: str
     code: Path
     dead_letter: str | None = None
+    layers: Path | None = None
 
     @property
     def has_bootstrap(self) -> bool:
@@ -187,12 +189,29 @@ class Functions:
         code = await self._code(configuration["CodeSha256"], answer["Code"]["Location"])
         if configuration.get("LastUpdateStatus") == "InProgress":
             self._known.pop(reference, None)  # what was read may change once more without anybody saying so
-        function = _function(configuration, code)
+        layers = await self._layers([layer["Arn"] for layer in configuration.get("Layers", ())])
+        function = replace(_function(configuration, code), layers=layers)
         self._on_load(function)
         return function
 
+    async def _layers(self, arns: list[str]) -> Path | None:
+        """The layers merged in their order (AWS Lambda developer guide, Packaging your layer content)."""
+        folders = []
+        for arn in arns:
+            layer = await self._aws.call("lambda", "GetLayerVersionByArn", {"Arn": arn}, caller=CALLER)
+            folders.append(await self._code(layer["Content"]["CodeSha256"], layer["Content"]["Location"]))
+        if len(folders) < 2:  # noqa: PLR2004  # one needs no merging
+            return folders[0] if folders else None
+        target = self._folder("".join(folder.name for folder in folders))
+        if not target.exists():
+            await asyncio.to_thread(_place, target, lambda folder: _merge(folders, folder))
+        return target
+
+    def _folder(self, content: str) -> Path:
+        return self._cache / hashlib.sha256(content.encode()).hexdigest()[:32]
+
     async def _code(self, sha256: str, location: str) -> Path:
-        target = self._cache / hashlib.sha256(sha256.encode()).hexdigest()[:32]
+        target = self._folder(sha256)
         if not target.exists():
             if self._session is None:
                 timeout = aiohttp.ClientTimeout(total=_DOWNLOAD_SECONDS)
@@ -234,11 +253,20 @@ def _function(configuration: Mapping[str, Any], code: Path) -> Function:
 
 
 def _unpack(archive: bytes, target: Path) -> None:
-    """Unpack beside ``target`` and rename: nobody ever sees half of it."""
+    _place(target, lambda folder: _extract(archive, folder))
+
+
+def _merge(folders: list[Path], target: Path) -> None:
+    for folder in folders:
+        shutil.copytree(folder, target, dirs_exist_ok=True)
+
+
+def _place(target: Path, fill: Callable[[Path], None]) -> None:
+    """Fill a folder beside ``target`` and rename it: nobody ever sees half of it."""
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=target.parent))
     try:
-        _extract(archive, folder)
+        fill(folder)
         folder.rename(target)
     except OSError:
         if not target.exists():  # else another process was faster, with the same content

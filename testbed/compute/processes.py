@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from testbed.compute import forkserver
+from testbed.compute.functions import Function
 from testbed.compute.memory import MemoryWatch
 from testbed.errors import EngineDiedError, how_ended
 
@@ -94,28 +95,32 @@ class Processes:
         self,
         ident: str,
         environ: dict[str, str],
-        task_root: Path,
+        function: Function,
         log: int,
         on_exit: Callable[[Exit], None],
-        *,
-        own_runtime: bool = False,
     ) -> None:
         """Start environment ``ident``; its output goes to descriptor ``log``, which is closed here.
 
         Args:
             ident: Never used before.
             environ: All of its environment variables.
-            task_root: Folder of the function's code.
+            function: What it runs.
             log: Write end of a pipe.
             on_exit: Told once, when the process has ended.
-            own_runtime: Whether to run the ``bootstrap`` of the code, rather than AWS's runtime client for Python.
         """
         if self._control is None:  # the fork server is gone, and whoever watches it has been told
             os.close(log)
             asyncio.get_running_loop().call_soon(on_exit, _KILLED)
             return
         self._on_exit[ident] = on_exit
-        order = {"op": "spawn", "id": ident, "environ": environ, "task_root": str(task_root), "bootstrap": own_runtime}
+        order = {
+            "op": "spawn",
+            "id": ident,
+            "environ": environ,
+            "task_root": str(function.code),
+            "layers": str(function.layers) if function.layers else None,
+            "bootstrap": function.has_bootstrap,
+        }
         self._send(order, log)
 
     def kill(self, ident: str) -> None:

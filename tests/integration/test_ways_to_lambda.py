@@ -429,6 +429,21 @@ def test_a_package_with_its_own_runtime_runs(bed: RunningTestbed) -> None:
         assert json.loads(answer["Payload"].read()) == event, answer
 
 
+@pytest.mark.one_engine
+@pytest.mark.rule("layers.order")
+def test_a_layer_is_on_the_path_of_its_function(bed: RunningTestbed, recording_function: Deploy) -> None:
+    """Published and attached by boto3; from the next invoke on, its module can be imported."""
+    function, client = recording_function("import tariff\nreturn tariff.NAME"), bed.aws.client("lambda")
+    assert function.invoke()["errorMessage"] == "No module named 'tariff'"
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as files:
+        files.writestr("python/tariff.py", "NAME = 'winter'")
+    layer = client.publish_layer_version(LayerName=unique("tariff"), Content={"ZipFile": archive.getvalue()})
+    client.update_function_configuration(FunctionName=function.name, Layers=[layer["LayerVersionArn"]])
+    client.get_waiter("function_updated_v2").wait(FunctionName=function.name)
+    assert function.invoke() == "winter"
+
+
 def test_a_stack_with_an_unsupported_runtime_fails_and_says_why(bed: RunningTestbed) -> None:
     """CloudFormation's own CreateFunction is refused too; the reason is among the events of the stack."""
     s3, bucket = bed.aws.client("s3"), unique("bucket")
