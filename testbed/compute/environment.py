@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -72,6 +73,7 @@ class Environment:
     Attributes:
         function: What it runs.
         initialization: `ON_DEMAND` or `PROVISIONED`.
+        log_stream: Its log stream in CloudWatch Logs.
         memory_bytes: The most memory that its process may have.
         alive: Whether it can serve, or is about to; False from its end on.
         started: Whether it has been initialised.
@@ -93,6 +95,7 @@ class Environment:
         self.ident = ident
         self.function = function
         self.initialization = initialization
+        self.log_stream = f"{time.strftime('%Y/%m/%d', time.gmtime())}/[{function.version}]{uuid.uuid4().hex}"
         self.memory_bytes = function.memory_mb * 2**20
         self.alive = True
         self.started = False
@@ -250,7 +253,6 @@ class Environment:
         """What AWS sets (AWS Lambda developer guide, Defined runtime environment variables), and our own."""
         function, settings = self.function, self._settings
         temp = str(self._temp())
-        today = time.strftime("%Y/%m/%d", time.gmtime())
         return {
             "PATH": "/usr/local/bin:/usr/bin:/bin" + (f":{function.layers / 'bin'}" if function.layers else ""),
             "LANG": "en_US.UTF-8",
@@ -274,8 +276,8 @@ class Environment:
             "AWS_LAMBDA_FUNCTION_VERSION": function.version,
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
             "AWS_LAMBDA_INITIALIZATION_TYPE": self.initialization,
-            "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
-            "AWS_LAMBDA_LOG_STREAM_NAME": f"{today}/[{function.version}]{self.ident}",
+            "AWS_LAMBDA_LOG_GROUP_NAME": function.log_group,
+            "AWS_LAMBDA_LOG_STREAM_NAME": self.log_stream,
             "TESTBED_RUN": settings.run,
         }
 

@@ -58,6 +58,7 @@ class Function:
         code: Folder of its unpacked code.
         layers: Folder of its layers, one unpacked over the other, as ``/opt`` on AWS; None for none.
         dead_letter: ARN of the dead-letter queue of its asynchronous invokes, a queue or a topic.
+        log_group: Its log group in CloudWatch Logs.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Function:
     code: Path
     dead_letter: str | None = None
     layers: Path | None = None
+    log_group: str = ""
 
     @property
     def has_bootstrap(self) -> bool:
@@ -247,6 +249,8 @@ def _function(configuration: Mapping[str, Any], code: Path) -> Function:
         memory_mb=configuration.get("MemorySize", 128),
         variables=configuration.get("Environment", {}).get("Variables", {}),
         log_format=configuration.get("LoggingConfig", {}).get("LogFormat", "Text"),
+        log_group=configuration.get("LoggingConfig", {}).get("LogGroup")
+        or f"/aws/lambda/{configuration['FunctionName']}",
         code=code,
         dead_letter=configuration.get("DeadLetterConfig", {}).get("TargetArn"),
     )

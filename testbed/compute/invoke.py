@@ -7,7 +7,7 @@ import json
 import resource
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -45,6 +45,7 @@ _NOT_FOUND: Final = 404
 _UNAVAILABLE: Final = 500
 _PROVISIONED: Final = {Served.ON_DEMAND: False, Served.PROVISIONED: True, Served.SPILLOVER: "spillover"}
 """How the journal tells by what an invoke was served."""
+_NEVER_ADMITTED: Final[Mapping[str, object]] = {"provisioned": None}
 
 
 class Journal(Protocol):
@@ -131,6 +132,7 @@ class Compute:
         region: AWS region.
         account_id: AWS account.
         on_death: Told when the fork server dies; every invoke fails from then on.
+        on_log: Told log group, log stream, seconds and lines of each invoke that has ended.
     """
 
     def __init__(
@@ -147,12 +149,14 @@ class Compute:
         region: str = "us-east-1",
         account_id: str = "000000000000",
         on_death: Callable[[EngineDiedError], None] = lambda _: None,
+        on_log: Callable[[str, str, float, bytes], None] = lambda *_: None,
     ) -> None:
         self._profile = profile
         self._region, self._account_id = region, account_id
         self._journal = journal
         self._folder = folder
         self._on_death = on_death
+        self._on_log = on_log
         self._dead: EngineDiedError | None = None
         self._aws = aws
         self._functions = Functions(aws, folder / "code", self._loaded)
@@ -326,16 +330,16 @@ class Compute:
         loop = asyncio.get_running_loop()
         started = loop.time()
         found = await self._find(request)
-        served: Served | None = None
         if isinstance(found, AwsError):
-            result, run = _refused(found), None
+            result, run, facts = _refused(found), None, _NEVER_ADMITTED
         else:
-            result, run, served = await self._admitted(found, request)
+            result, run, facts = await self._admitted(found, request)
         result = replace(result, request_id=request.request_id)
         trace = parse_trace(request.trace)
         self._journal.record(
             "lambda",
             function=request.reference.name,
+            qualifier=request.reference.qualifier,
             caller=request.caller,
             request_id=request.request_id,
             status=result.status,
@@ -343,7 +347,7 @@ class Compute:
             duration=round(run.duration * 1000, 3) if run else None,
             billed=billed_milliseconds(run.duration, run.init) if run else None,
             cold=run.cold if run else False,
-            provisioned=_PROVISIONED[served] if served else None,
+            **facts,
             version=None if isinstance(found, AwsError) else found.version,
             trace=trace[0] if trace else None,
             cause=result.cause,
@@ -392,20 +396,25 @@ class Compute:
     def _loaded(self, function: Function) -> None:
         self._pool.supersede(function)
 
-    async def _admitted(self, function: Function, request: Request) -> tuple[InvokeResult, _Run | None, Served | None]:
+    async def _admitted(
+        self, function: Function, request: Request
+    ) -> tuple[InvokeResult, _Run | None, Mapping[str, object]]:
+        """The answer, what ran, and for the journal how it was admitted."""
         now = asyncio.get_running_loop().time()
         served = self._concurrency.admit(function.name, function.version, now=now)
         if isinstance(served, ThrottleReason):
             self._throttles += 1
-            return _refused(refusals.throttled(served), function_errors.THROTTLE), None, None
+            return _refused(refusals.throttled(served), function_errors.THROTTLE), None, _NEVER_ADMITTED
         self._invokes += 1
+        running = self._concurrency.in_use(function.name, function.version)
         try:
             run = await self._run(function, request, served)
         finally:
             self._concurrency.release(function.name, function.version, served)
+        facts = {"provisioned": _PROVISIONED[served], "running": running}
         failed = function_errors.UNHANDLED if run.cause else None
         tail = run.log[-TAIL_BYTES:]
-        return InvokeResult(200, run.payload, failed, None, run.cause, run.version, tail), run, served
+        return InvokeResult(200, run.payload, failed, None, run.cause, run.version, tail), run, facts
 
     async def _run(self, function: Function, request: Request, served: Served) -> _Run:
         start = await self._pool.acquire(function, PROVISIONED if served is Served.PROVISIONED else ON_DEMAND)
@@ -458,6 +467,7 @@ class Compute:
             ]
         )
         self._logs.write(function.name, log)
+        self._on_log(function.log_group, environment.log_stream, duration, log)
         return _Run(payload, cause, duration, start.init, start.cold, function.version, log)
 
     def _arn(self, reference: Reference) -> str:

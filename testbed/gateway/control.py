@@ -48,6 +48,7 @@ class Control:
             "profile": self._profile,
             "begin": self._begin,
             "end": self._end,
+            "flush": self._flush,
             "status": self._status,
             "death": self._death,
             "about": self._about,
@@ -110,6 +111,10 @@ class Control:
 
     async def _end(self, _: _Answer) -> _Answer:
         return await self._plane.end()
+
+    async def _flush(self, _: _Answer) -> _Answer:
+        """Answers when CloudWatch has all that has happened until now."""
+        return {"published": await self._plane.observability.flush()}
 
     async def _death(self, _: _Answer) -> _Answer:
         """Answers when the fork server has died, and not before."""

@@ -4,10 +4,10 @@ HTTP clients, functions, pollers and the emulator's own calls all take this way;
 """
 
 import base64
-import json
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final, Protocol
 from urllib.parse import parse_qs, unquote
 
@@ -18,6 +18,7 @@ from testbed.chaos.schedule import Schedule
 from testbed.compute.aws import AwsCaller
 from testbed.compute.result import InvokeResult
 from testbed.gateway.classify import Target, classify
+from testbed.gateway.contents import contents_of
 from testbed.gateway.emulator import UNREACHABLE, Emulator, EmulatorUnreachableError
 from testbed.gateway.faults import Faults, cause_of
 from testbed.gateway.function_urls import FunctionUrlPlane, FunctionUrls, url_address_of
@@ -121,9 +122,10 @@ class Gateway:
             reply = error_reply(error, target, request, cause=cause_of(error))
         else:
             reply = await self.limits.execute(target, request, self._forward)
-        if target.service == "kinesis" and target.operation in _PUTS and reply.error is None:
-            self.streamed_in[target.resource] += await _records_taken(target, request, reply)
-        self._journal_aws(target, caller, reply, started, call, origin.trace)
+        contents = await contents_of(target, request, reply)
+        if target.operation in _PUTS and contents:
+            self.streamed_in[target.resource] += contents["records"]
+        self._journal_aws(target, caller, reply, started, call, origin.trace, contents)
         return reply
 
     async def invoke(
@@ -198,12 +200,20 @@ class Gateway:
         return reply
 
     def _journal_aws(  # noqa: PLR0917 - one line of the journal has that many facts
-        self, target: Target, caller: str, reply: Reply, started: float, call: Call | None, trace: str | None
+        self,
+        target: Target,
+        caller: str,
+        reply: Reply,
+        started: float,
+        call: Call | None,
+        trace: str | None,
+        contents: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self._journal.record(
             "aws", service=target.service, operation=target.operation, resource=target.resource, caller=caller,
             status=reply.status, ms=round((time.monotonic() - started) * 1000, 3), trace=trace, error=reply.error,
             cause=reply.cause, identity=call.identity if call else None, attempt=call.attempt if call else None,
+            **contents,
         )  # fmt: skip
 
 
@@ -213,14 +223,3 @@ def _identity(target: Target, request: Inbound, origin: Origin) -> str:
     if origin.planned:
         return f"{kind}:{origin.trace}"
     return identity_of_content(kind, request.method.encode(), request.target.encode(), stable_body(request))
-
-
-async def _records_taken(target: Target, request: Inbound, reply: Reply) -> int:
-    """How many records a put brought into the stream: how far its consumers are behind is not told by the stream."""
-    if target.operation == "PutRecord":
-        return 1
-    body = await reply.whole()
-    try:
-        return len(json.loads(request.body)["Records"]) - int(json.loads(body).get("FailedRecordCount", 0))
-    except (ValueError, KeyError):
-        return 0  # not in JSON: nobody in the testbed writes so, and only the picture would know

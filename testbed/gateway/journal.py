@@ -5,10 +5,10 @@ keeps what it has recorded.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 _BUFFER_BYTES: Final = 1 << 20
 
@@ -18,14 +18,18 @@ class Journal:
 
     Args:
         clock: Seconds since the start of the traffic.
+        observe: Told every hop and its fields, whether anything is recorded or not.
 
     Attributes:
         error: Why nothing is recorded any more, though an architecture is under test: a full disk must not take the
             data plane down. None while all is well.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, clock: Callable[[], float], observe: Callable[[str, Mapping[str, Any]], None] = lambda _hop, _fields: None
+    ) -> None:
         self._clock = clock
+        self._observe = observe
         self._file: TextIO | None = None
         self._architecture = ""
         self.error: OSError | None = None
@@ -43,6 +47,7 @@ class Journal:
 
     def record(self, hop: str, **fields: object) -> None:
         """Append one line: the time, the architecture, ``hop`` and ``fields``."""
+        self._observe(hop, fields)
         if self._file is None:
             return
         line = {"t": round(self._clock(), 4), "architecture": self._architecture, "hop": hop, **fields}

@@ -26,6 +26,7 @@ from testbed.gateway.inventory import Inventory
 from testbed.gateway.journal import Journal
 from testbed.gateway.lease import Lease
 from testbed.gateway.message import Inbound
+from testbed.gateway.observability import Observability
 from testbed.gateway.origin import function_name
 from testbed.gateway.postgres_proxy import PostgresProxy
 from testbed.semantics.profiles import Profile
@@ -77,8 +78,9 @@ class Plane:
     def __init__(self, settings: PlaneSettings) -> None:
         self._settings = settings
         self._zero = time.monotonic()
-        self.journal = Journal(self.clock)
         self._emulator = Emulator()
+        self.observability = Observability(self._emulator.forward)
+        self.journal = Journal(self.clock, self.observability.observe)
         self._quiet = AwsClient(lambda _target, request, _caller: self._emulator.forward(request), settings.host)
         self.compute = Compute(
             self._quiet,
@@ -92,6 +94,7 @@ class Plane:
             gateway_url=f"http://{settings.host}",
             run=settings.run,
             on_death=self._died,
+            on_log=self.observability.logs.add,
         )
         self.death: asyncio.Future[EngineDiedError] = asyncio.get_running_loop().create_future()
         self.gateway = Gateway(self._emulator, self.compute, self.journal, self.clock, self._quiet)
@@ -161,6 +164,7 @@ class Plane:
             ("gauge of the queues", self._gauge),
             ("keeper of the mappings", self._keep_mappings),
             ("keeper of the lease", self._keep_lease),
+            ("publisher of metrics and logs", self._publish),
         )
         for name, turn in loops:
             task = asyncio.create_task(self._forever(name, turn), name=name)
@@ -283,6 +287,8 @@ class Plane:
         }
         self.gateway.arm(Schedule((), 0))
         await self.compute.reset()
+        if not self._emulator.is_cut:
+            await self.observability.flush()
         return facts
 
     def _died(self, error: EngineDiedError) -> None:
@@ -390,6 +396,12 @@ class Plane:
         except (AwsCallError, TimeoutError):
             return self._depths[arn]
         return sum(int(answer["Attributes"][name]) for name in _DEPTH_ATTRIBUTES)
+
+    async def _publish(self) -> None:
+        if self._emulator.url and not self._emulator.is_cut:
+            await self.observability.turn()
+        else:
+            await asyncio.sleep(_SAMPLE_SECONDS)
 
     async def _keep_lease(self) -> None:
         await asyncio.sleep(_SAMPLE_SECONDS)

@@ -172,6 +172,27 @@ class Concurrency:
         """Whether a reserved concurrency of 0 turns ``function`` off."""
         return self._reserved.get(function) == 0
 
+    def in_use(self, function: str, version: str = "$LATEST") -> dict[str, int]:
+        """What runs now, as CloudWatch's metrics of concurrency tell it.
+
+        Returns:
+            ``function``: of this one; ``account``: of all; ``unreserved``: of those without a reservation; ``claimed``:
+            that, all reservations and what is provisioned besides, which nobody else can use. Where ``version`` has
+            provisioned concurrency, ``provisioned``: how much of it is in use, and ``allocated``: how much there is.
+        """
+        account = self.running.total()
+        unreserved = account - sum(self.running[reserved] for reserved in self._reserved)
+        besides = sum(each.count for (name, _), each in self._provisioned.items() if name not in self._reserved)
+        found = {
+            "function": self.running[function],
+            "account": account,
+            "unreserved": unreserved,
+            "claimed": unreserved + sum(self._reserved.values()) + besides,
+        }
+        if (own := self._provisioned.get((function, version))) is not None:
+            found |= {"provisioned": self._provisioned_running[function, version], "allocated": own.count}
+        return found
+
     def restart(self) -> None:
         """Forget the environments, the rates used up and the peaks that were reached so far."""
         self.environments = Counter(self._busy)

@@ -200,8 +200,8 @@ class Lane:
         )
         event = encode_event(records, self._members())
         delivered = await deliver(self._poller, document, shard_id=self._shard_id, records=records, event=event)
-        if not delivered:
-            self._record("destination failed", records=len(records), destination=mapping.on_failure)
+        happened = "destination delivered" if delivered else "destination failed"
+        self._record(happened, records=len(records), destination=mapping.on_failure)
         return delivered or not self._poller.closing.is_set()
 
     def _record(self, event: str, **fields: object) -> None:
