@@ -207,6 +207,14 @@ def test_requests_to_a_function_url() -> None:
     assert found["Lambda", "UrlRequestLatency", "f"] == {5: 3}
 
 
+@pytest.mark.rule("metrics.function-url")
+def test_a_url_of_an_alias_counts_for_it_and_its_version() -> None:
+    """Lambda developer guide, Monitoring Lambda function URLs: FunctionName, Resource and ExecutedVersion."""
+    url = {"function": "f", "qualifier": "live", "version": "3", "status": 200, "ms": 5.0}
+    counted = {where for _, name, where in told(("url", url)) if name == "UrlRequestCount"}
+    assert {"f", "f,f:live", "f,f:live,3"} <= counted
+
+
 def test_other_hops_count_for_nothing() -> None:
     """Sessions, samples and faults are the testbed's own."""
     assert told(("sample", {"queue_depth": 1}), ("postgres", {"event": "open"})) == {}

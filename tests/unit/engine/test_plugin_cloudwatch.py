@@ -49,6 +49,7 @@ def database(tmp_path: Path) -> Database:
     return Database(tmp_path)
 
 
+@pytest.mark.rule("metrics.read-statistics")
 def test_values_statistic_sets_and_single_values_are_added_up(database: Database) -> None:
     """Whatever form a datum has, every statistic is that of all samples."""
     database.put(Value=4.0)
@@ -60,12 +61,14 @@ def test_values_statistic_sets_and_single_values_are_added_up(database: Database
     }  # fmt: skip
 
 
+@pytest.mark.rule("metrics.read-percentiles")
 def test_a_percentile_is_the_value_at_its_rank(database: Database) -> None:
     """Of a hundred values the ninetieth is p90."""
     database.put(Values=[float(number) for number in range(1, 101)])
     assert [database.read(stat) for stat in ("p50", "p90", "p99", "p100")] == [[50.0], [90.0], [99.0], [100.0]]
 
 
+@pytest.mark.rule("metrics.read-dimensions")
 def test_other_dimensions_are_another_metric(database: Database) -> None:
     """A function's metric does not hold its alias's, nor that of a function whose name begins or looks alike."""
     function = {"Name": "FunctionName", "Value": "a_b"}
@@ -81,6 +84,7 @@ def test_other_dimensions_are_another_metric(database: Database) -> None:
     assert database.read("Sum") == [10.0]
 
 
+@pytest.mark.rule("metrics.read-start")
 def test_the_minute_in_which_a_reader_begins_is_whole(database: Database) -> None:
     """CloudWatch API reference: the start is rounded down to the whole minute."""
     database.put(Value=1.0)
@@ -121,6 +125,7 @@ def test_counts_are_kept_until_the_taker_has_them() -> None:
     assert counts.take(second)[1] == []
 
 
+@pytest.mark.rule("metrics.sqs")
 def test_the_gauges_of_a_queue() -> None:
     """Visible, in flight and delayed; a FIFO queue keeps its messages by group."""
     fifo = Queue("orders.fifo", visible=None)
@@ -132,6 +137,7 @@ def test_the_gauges_of_a_queue() -> None:
     assert found["orders.fifo"]["ApproximateNumberOfMessagesVisible"] == 1
 
 
+@pytest.mark.rule("sqs.poison-age")
 def test_a_message_received_three_times_does_not_count_as_the_oldest() -> None:
     """Amazon SQS developer guide, ApproximateAgeOfOldestMessage: a poison pill is behind the others."""
     poison, good = Message(10.0, receive_count=3), Message(60.0)
