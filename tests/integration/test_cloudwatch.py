@@ -16,7 +16,6 @@ from observing import JournalReader, RecordingFunction, unique, wait_until
 from testbed import deploy
 from testbed.running import RunningTestbed
 
-pytestmark = pytest.mark.one_engine
 Deploy = Callable[..., RecordingFunction]
 Statistics = Callable[..., dict[str, float]]
 _ASKED = ["Sum", "SampleCount", "Average", "Minimum", "Maximum"]
@@ -149,6 +148,7 @@ def test_metrics_of_a_queue_and_its_mapping_are_those_of_the_journal(
     bed.aws.client("lambda").delete_event_source_mapping(UUID=mapping)
 
 
+@pytest.mark.one_engine
 @pytest.mark.rule("metrics.rest-api")
 def test_metrics_of_a_rest_api_are_those_of_the_journal(
     bed: RunningTestbed, journal: JournalReader, recording_function: Deploy, flush: Callable[[], None],
@@ -173,6 +173,7 @@ def test_metrics_of_a_rest_api_are_those_of_the_journal(
         assert statistics("AWS/ApiGateway", "IntegrationLatency", **dimensions) == counted(waited)
 
 
+@pytest.mark.one_engine
 @pytest.mark.rule("metrics.kinesis")
 def test_metrics_of_a_stream_are_those_of_the_journal(
     bed: RunningTestbed, journal: JournalReader, flush: Callable[[], None], statistics: Statistics
