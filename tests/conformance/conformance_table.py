@@ -4,9 +4,10 @@
 """
 
 import ast
+import re
 import tomllib
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,8 +24,15 @@ What the data plane does as AWS does, rule by rule. This page is made from the t
 - **parameter**: AWS publishes no number, or no rule; it is a named parameter of a profile.
 - **left out**: not done, with the reason.
 
-LocalStack is 4.14.0 with its own data plane, MiniStack is 1.5.33; *unknown* where nobody looked.
+LocalStack is 4.14.0 with its own data plane, MiniStack is 1.5.33; *unknown* where nobody looked. What they do to rules
+that are left out here counts as well.
 """
+_COUNTED: Final = (
+    ("here", ("kept", "parameter", "left out")),
+    ("localstack", ("yes", "partly", "no")),
+    ("ministack", ("yes", "partly", "no")),
+)
+"""Columns of a rule that are counted, and the words that they begin with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,11 +86,37 @@ def _rules_of(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
 
 def page(rules: Mapping[str, Sequence[Rule]], tests: Mapping[str, Sequence[str]]) -> str:
     """The page as Markdown."""
-    lines = [_HEAD]
+    lines = [_HEAD, *_summary(rules)]
     for section, rows in rules.items():
         lines += [f"## {section}", "", "| rule | here | LocalStack | MiniStack | tested by | source |"]
         lines += ["| --- | --- | --- | --- | --- | --- |", *(_row(rule, tests.get(rule.id, ())) for rule in rows), ""]
     return "\n".join(lines)
+
+
+def _summary(rules: Mapping[str, Sequence[Rule]]) -> Iterator[str]:
+    """How many rules of each section are what, and of all together."""
+    others = " | ".join(f"{who}: yes / partly / no" for who in ("LocalStack", "MiniStack"))
+    yield f"| area | rules | kept | parameter | left out | {others} |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+    for section, rows in rules.items():
+        yield _counts(f"[{section}](#{_anchor(section)})", rows)
+    yield _counts("all", [rule for rows in rules.values() for rule in rows])
+    yield ""
+
+
+def _counts(area: str, rules: Sequence[Rule]) -> str:
+    here, localstack, ministack = (_count(column, words, rules) for column, words in _COUNTED)
+    return f"| {' | '.join([area, str(len(rules)), *here, ' / '.join(localstack), ' / '.join(ministack)])} |"
+
+
+def _count(column: str, words: Iterable[str], rules: Iterable[Rule]) -> list[str]:
+    found = Counter(getattr(rule, column).partition(":")[0] for rule in rules)
+    return [str(found[word]) for word in words]
+
+
+def _anchor(heading: str) -> str:
+    """What GitHub makes of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def _row(rule: Rule, tests: Sequence[str]) -> str:
