@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, Final
 
-KEPT_BYTES: Final = 8 << 20
-"""How much text waits at most; an event that waits takes a few times as much memory."""
+KEPT_BYTES: Final = 32 << 20
+"""How much memory what waits takes, at most and more or less."""
+_EVENT_MEMORY: Final = 256  # bytes, besides its text
 _MOST_EVENTS: Final = 1000  # of the 10,000 that a call may have: its answer takes 15 ms
 _MOST_BYTES: Final = 1_000_000  # 1,048,576 with 26 for each event (CloudWatch Logs API reference, PutLogEvents)
 _EVENT_BYTES: Final = 26
@@ -42,11 +43,12 @@ class LogEvents:
 
     def add(self, group: str, stream: str, seconds: float, text: bytes) -> None:
         """An invoke that took ``seconds`` has ended, with these lines."""
-        if self._bytes + len(text) > KEPT_BYTES:
+        size = len(text) + _EVENT_MEMORY * text.count(b"\n")
+        if self._bytes + size > KEPT_BYTES:
             self._drop()
             return
         now = time.time()
-        self._bytes += len(text)
+        self._bytes += size
         self._printed[group, stream].append((now - seconds, now, text))
 
     async def publish(self, call: Call, most: int | None = None) -> None:
@@ -66,7 +68,7 @@ class LogEvents:
                 await self._put(call, key, part)
                 size = sum(len(events.popleft()["message"].encode()) for _ in part)
                 published += size
-                self._bytes -= size
+                self._bytes -= size + _EVENT_MEMORY * len(part)
             del self._events[key]
         if not self._printed:
             self._bytes = 0  # what is no UTF-8 is longer once it is replaced

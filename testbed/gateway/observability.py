@@ -9,7 +9,8 @@ import functools
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
 from multidict import CIMultiDict
@@ -17,6 +18,7 @@ from multidict import CIMultiDict
 from testbed.gateway.emulator import EmulatorUnreachableError
 from testbed.gateway.function_logs import LogEvents, PublishError, refusal_of
 from testbed.gateway.message import Inbound, Reply
+from testbed.semantics.hop_metrics import observe
 from testbed.semantics.metrics import Datum, Metrics, batches
 
 _PAUSE_SECONDS: Final = 1.0
@@ -24,7 +26,7 @@ _REST_FACTOR: Final = 9.0
 _LOG_BYTES_PER_TURN: Final = 1 << 19  # LocalStack keeps all of it in memory
 _ANSWER_SECONDS: Final = 10.0
 _MOST_DATA: Final = 200  # of the 1,000 that a call may have: its answer takes 10 ms
-_KEPT_DATA: Final = 20_000
+_KEPT_VALUES: Final = 300_000  # some 30 MB
 _QUEUES_PATH: Final = "/_testbed/plugin/queues"
 _OK: Final = 200
 _SIGNATURE: Final = (
@@ -50,7 +52,7 @@ class Observability:
     def __init__(self, forward: Callable[[Inbound], Awaitable[Reply]]) -> None:
         self._forward = forward
         self._metrics = Metrics()
-        self._unsent: list[Datum] = []
+        self._unsent: deque[Datum] = deque()
         self._batch = 0
         self._gauges: Mapping[str, Mapping[str, float]] = {}
         self._busy = asyncio.Lock()
@@ -59,7 +61,7 @@ class Observability:
 
     def observe(self, hop: str, fields: Mapping[str, Any]) -> None:
         """A line of the journal, recorded or not."""
-        self._metrics.observe(hop, fields, time.time())
+        observe(self._metrics, hop, fields, time.time())
 
     async def turn(self) -> None:
         """Publish what there is, and rest."""
@@ -93,16 +95,23 @@ class Observability:
             await self.logs.publish(functools.partial(self._call, "logs"), log_bytes)
 
     async def _publish_metrics(self) -> None:
+        self._keep(self._metrics.take())  # now already: LocalStack may not answer
         await self._ask_queues()
-        unsent = self._unsent + self._metrics.take()
-        self._unsent = unsent[-_KEPT_DATA:]
+        self._keep(self._metrics.take())
         for namespace, data in batches(list(self._unsent), _MOST_DATA):
             order = {"Namespace": namespace, "MetricData": [_member(datum) for datum in data]}
             status, body = await self._call("monitoring", "PutMetricData", order)
             if status != _OK:
                 raise PublishError(f"PutMetricData: {refusal_of(body)}")
             sent = set(map(id, data))
-            self._unsent = [datum for datum in self._unsent if id(datum) not in sent]
+            self._unsent = deque(datum for datum in self._unsent if id(datum) not in sent)
+
+    def _keep(self, data: Iterable[Datum]) -> None:
+        """Have these published; where too many wait, the oldest never are."""
+        self._unsent += data
+        waiting = sum(len(datum.samples) for datum in self._unsent)
+        while waiting > _KEPT_VALUES:
+            waiting -= len(self._unsent.popleft().samples)
 
     async def _ask_queues(self) -> None:
         """What the plugin counted in queues since the last time, and how full those are in which something changed."""

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from testbed.semantics.hop_metrics import observe
 from testbed.semantics.metrics import MOST_VALUES, Metrics, Samples, batches, condensed
 
 _NOON = 1_795_521_600.0
@@ -16,7 +17,7 @@ def told(*hops: tuple[str, dict[str, Any]], now: float = _NOON) -> Told:
     """By namespace, metric and values of the dimensions: what CloudWatch is told of these hops."""
     metrics = Metrics()
     for hop, fields in hops:
-        metrics.observe(hop, fields, now)
+        observe(metrics, hop, fields, now)
     return {
         (each.namespace.removeprefix("AWS/"), each.name, ",".join(value for _, value in each.dimensions)): each.samples
         for each in metrics.take()
@@ -86,8 +87,8 @@ def test_invokes_on_provisioned_concurrency_and_beside_it() -> None:
 def test_a_hop_counts_for_the_minute_in_which_it_began() -> None:
     """Lambda developer guide: the timestamp of a data point is when the function was invoked."""
     metrics = Metrics()
-    metrics.observe(*invoke(ms=2000.0), _NOON + 1)
-    metrics.observe(*invoke(ms=500.0), _NOON + 1)
+    observe(metrics, *invoke(ms=2000.0), _NOON + 1)
+    observe(metrics, *invoke(ms=500.0), _NOON + 1)
     assert {each.minute for each in metrics.take()} == {_NOON - 60, _NOON}
     assert metrics.take() == []
 

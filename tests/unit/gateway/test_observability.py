@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from multidict import CIMultiDict
 
-from testbed.gateway import function_logs
+from testbed.gateway import function_logs, observability
 from testbed.gateway.classify import Target
 from testbed.gateway.contents import contents_of
 from testbed.gateway.emulator import EmulatorUnreachableError
@@ -47,14 +48,13 @@ class LocalStack:
 
     def values(self) -> dict[tuple[str, str], Mapping[float, float]]:
         """By name and first dimension: the values, with how often there was each."""
-        return {
-            (datum["MetricName"], datum["Dimensions"][0]["Value"]): dict(
-                zip(datum["Values"], datum["Counts"], strict=True)
-            )
-            for order in self.of("PutMetricData")
-            for datum in order["MetricData"]
-            if datum["Dimensions"]
-        }
+        found: defaultdict[tuple[str, str], Counter[float]] = defaultdict(Counter)
+        for order in self.of("PutMetricData"):
+            for datum in order["MetricData"]:
+                if len(datum["Dimensions"]) == 1:
+                    counts = Counter(dict(zip(datum["Values"], datum["Counts"], strict=True)))
+                    found[datum["MetricName"], datum["Dimensions"][0]["Value"]].update(counts)
+        return dict(found)
 
     def _logs(self, operation: str, order: Any) -> Reply:
         if operation == "CreateLogGroup":
@@ -124,6 +124,20 @@ async def test_a_failed_flush_is_told_once_and_published_later(
     assert await observability.flush()
     assert localstack.values()["Invocations", "f"] == {1: 2}
     assert len(localstack.of("PutLogEvents")[-1]["logEvents"]) == 2
+
+
+async def test_of_what_waits_the_newest_is_kept(monkeypatch: pytest.MonkeyPatch, localstack: LocalStack) -> None:
+    """Memory is bounded, however long LocalStack does not answer."""
+    monkeypatch.setattr(observability, "_KEPT_VALUES", 40)
+    publisher = Observability(localstack.forward)
+    localstack.unreachable = True
+    for number in range(20):
+        publisher.observe("api", {"api": f"shop{number}", "stage": "live", "status": 200, "ms": 1.0})
+        assert not await publisher.flush()
+    monkeypatch.undo()
+    localstack.unreachable = False
+    assert await publisher.flush()
+    assert {where for _, where in localstack.values()} == {f"shop{number}" for number in range(15, 20)}
 
 
 async def test_a_plugin_that_does_not_answer_is_a_failed_flush(localstack: LocalStack) -> None:
@@ -196,7 +210,7 @@ async def test_what_does_not_fit_is_counted_and_told_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, localstack: LocalStack
 ) -> None:
     """Memory is bounded; once what waits is published there is room again."""
-    monkeypatch.setattr(function_logs, "KEPT_BYTES", 10)
+    monkeypatch.setattr(function_logs, "KEPT_BYTES", 300)
     observability = Observability(localstack.forward)
     for _ in range(3):
         observability.logs.add("g", "s", 0.1, b"1234567\n")
