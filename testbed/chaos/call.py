@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,8 @@ class Call:
         attempt: How often this identity has been seen, this time included: 1, 2, ...
         at: When the request belongs into the run, in seconds after the start of the traffic: the planned time of
             the order that caused it where that is known, the time of day of the run otherwise.
+        order: Number in the plan of the order that caused it, the first is 1; None where none did.
+        key: Digest of that order's id, see `testbed.trace.digest_of`; empty where none did.
     """
 
     service: str
@@ -28,6 +30,8 @@ class Call:
     identity: str
     attempt: int
     at: float
+    order: int | None = None
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +51,93 @@ class AwsError:
     members: Mapping[str, Any] = field(default_factory=dict)
 
 
+RESET: Final = AwsError("ConnectionReset", 0, "the connection was reset")
+"""No answer at all: the connection breaks. No service says this, so it has no HTTP status."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """A plain HTTP answer of a REST API.
+
+    Attributes:
+        status: HTTP status.
+        body: Its body.
+        content_type: Of the body.
+    """
+
+    status: int
+    body: bytes = b""
+    content_type: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionAnswer:
+    """What an invoke comes to in place of what the function returned.
+
+    Attributes:
+        payload: JSON: the result, or an error document.
+        failed: Whether it is an error of the function.
+    """
+
+    payload: bytes
+    failed: bool = False
+
+
+Answer = AwsError | HttpAnswer | FunctionAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What is done to a call beyond waiting and answering; see the modules of faults for the kinds there are."""
+
+
 @dataclass(frozen=True, slots=True)
 class Injection:
-    """What a fault does to one call, before it is executed.
+    """What a fault does to one call.
 
     Attributes:
         fault: Name of the fault in the schedule.
-        delay: Seconds to wait first.
-        error: What is answered instead of executing the call; None executes it.
+        delay: Seconds to wait before the call is executed, or answered.
+        answer: What the caller gets in place of the true answer; None lets it have that.
+        executed: Whether a call that is answered so is executed all the same, first.
+        delay_after: Seconds to wait after the call was executed, before its answer goes back.
+        effect: What else is done.
     """
 
     fault: str
     delay: float = 0.0
-    error: AwsError | None = None
+    answer: Answer | None = None
+    executed: bool = False
+    delay_after: float = 0.0
+    effect: Effect | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What all faults together do to one call.
+
+    Attributes:
+        injections: Those with an effect, in the order of the list of faults.
+    """
+
+    injections: tuple[Injection, ...]
+
+    @property
+    def delay(self) -> float:
+        """Seconds to wait before the call is executed, or answered."""
+        return sum(injection.delay for injection in self.injections)
+
+    @property
+    def delay_after(self) -> float:
+        """Seconds to wait before the answer goes back."""
+        return sum(injection.delay_after for injection in self.injections)
+
+    @property
+    def answering(self) -> Injection | None:
+        """The first that answers; it says too whether the call is executed."""
+        return next((injection for injection in self.injections if injection.answer is not None), None)
+
+    @property
+    def effects(self) -> tuple[Effect, ...]:
+        """What else is done, one after the other."""
+        return tuple(injection.effect for injection in self.injections if injection.effect is not None)

@@ -1,13 +1,20 @@
 """What every fault has in common. A fault's fields are its API: the same names in Python, in JSON, in the docs."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
+from testbed.chaos import trigger
 from testbed.chaos.call import Call, Injection
+from testbed.chaos.trigger import Predicate, Trigger
 from testbed.errors import UsageError
 
 Window = tuple[float, float]
 """From (included) and until (excluded), in seconds after the start of the traffic."""
+
+Position = Literal["before", "instead", "after"]
+"""Where a fault acts: before the call is executed, instead of it, or after it, when only the reply is left to spoil."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,39 +28,67 @@ class Fault:
 
     name: str = ""
 
-
-@dataclass(frozen=True, kw_only=True)
-class CallFault(Fault, ABC):
-    """A fault that acts on calls while they pass the data plane.
-
-    Attributes:
-        service: The service whose calls it sees, as in `Call`.
-        during: Window in which it acts, compared with `Call.at`; None acts from the start to the end.
-
-    Raises:
-        UsageError: The window is empty or begins before the traffic.
-    """
-
-    service: str
-    during: Window | None = None
-
-    def __post_init__(self) -> None:
-        if self.during is not None and not 0 <= self.during[0] < self.during[1]:
-            raise self.refused(f"during={self.during} is not a window: give (start, end) in seconds, 0 <= start < end")
-
-    @abstractmethod
-    def inject(self, call: Call, seed: int) -> Injection | None:
-        """What happens to a call of the service; None leaves it alone.
-
-        It depends on the fault, the call and the seed only: it keeps no state, and reads no clock.
-        """
-
-    def within(self, at: float) -> bool:
-        """Whether the fault acts at ``at`` seconds after the start of the traffic."""
-        return self.during is None or self.during[0] <= at < self.during[1]
-
     def refused(self, why: str) -> UsageError:
         """The error for fields that make no sense, naming the fault."""
         return UsageError(
             f"{type(self).__name__} {self.name!r}: {why}", "docs/faults.md lists the fields of each fault"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallFault(Fault, ABC):
+    """A fault that acts on calls while they pass the data plane.
+
+    It hits a call that all of the following select; those left empty select every call.
+
+    Attributes:
+        service: The service whose calls it sees, as in `Call`.
+        operations: Operations (``"SendMessage"``); of execute-api methods (``"POST"``).
+        resources: Names of queues, streams, tables, functions or APIs.
+        callers: Callers as in `Call`, or their kind alone: ``"function"`` stands for every function.
+        probability: Chance of each attempt to be hit, more than 0 and at most 1.
+        during: Window in which it acts, compared with `Call.at`; None acts from the start to the end.
+        when: A trigger that must hold besides, asked last; see `testbed.chaos.trigger`. A function of one's own is one.
+
+    Raises:
+        UsageError: A field makes no sense.
+    """
+
+    service: str
+    operations: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    callers: tuple[str, ...] = ()
+    probability: float = 1.0
+    during: Window | None = None
+    when: Trigger | Predicate | None = None
+
+    def __post_init__(self) -> None:
+        if self.during is not None and not 0 <= self.during[0] < self.during[1]:
+            raise self.refused(f"during={self.during} is not a window: give (start, end) in seconds, 0 <= start < end")
+        if not 0 < self.probability <= 1:
+            raise self.refused(f"probability={self.probability} is not more than 0 and at most 1")
+        for field in ("operations", "resources", "callers"):
+            if not isinstance(getattr(self, field), tuple):  # a bare string would match each of its parts
+                raise self.refused(f"{field} is a tuple of names, for example {field}=('one',)")
+        if self.when is not None:
+            object.__setattr__(self, "when", trigger.as_trigger(self.when))
+
+    @abstractmethod
+    def inject(self, call: Call, seed: int) -> Injection:
+        """What happens to a call that it hits.
+
+        It depends on the fault, the call and the seed only: it keeps no state, and reads no clock.
+        """
+
+    def armed(self, seed: int) -> Callable[[Call], bool]:
+        """Whether it hits a call of its service, in one run: its trigger may count from now on."""
+        parts = [
+            *(trigger.operation(*names) for names in [self.operations] if names),
+            *(trigger.window(*pair) for pair in [self.during] if pair),
+            *(trigger.resource(*names) for names in [self.resources] if names),
+            *(trigger.caller(*names) for names in [self.callers] if names),
+            *(trigger.probability(chance) for chance in [self.probability] if chance < 1),
+            *(trigger.as_trigger(when) for when in [self.when] if when),
+        ]
+        together = trigger.triggers_of(parts)
+        return together.armed(seed, self.name) if together else lambda _: True

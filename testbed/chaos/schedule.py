@@ -1,18 +1,23 @@
 """Which faults hit a call: all faults of a run, put together."""
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import fields, replace
 from typing import Any, Final
 
-from testbed.chaos.call import AwsError, Call, Injection
+from testbed.chaos.call import Call, Decision, Injection
 from testbed.chaos.fault import CallFault, Fault
 from testbed.chaos.poison import Poison
 from testbed.chaos.slow_postgres import SlowPostgres
 from testbed.chaos.throttle import Throttle
+from testbed.chaos.trigger import Predicate, Trigger, trigger_from_json
 from testbed.errors import UsageError
 
 Listener = Callable[[Call, Injection], None]
 """Is told of each fault that fired, with what that fault did to the call."""
+
+Hit = tuple[str, str, int]
+"""What was hit once: name of the fault, identity and attempt of the call."""
 
 _TYPES: Final[Mapping[str, type[Fault]]] = {kind.__name__: kind for kind in (Throttle, SlowPostgres, Poison)}
 
@@ -21,22 +26,31 @@ class Schedule:
     """Decides for every call of a run whether faults hit it, and what they do to it.
 
     A decision is a function of the seed, the faults and the call (its identity, its attempt, when it belongs into the
-    run), so it is the same in every order of the calls and at any concurrency. Only the counts are kept.
+    run), so it is the same in every order of the calls and at any concurrency; the triggers that count calls say so in
+    `testbed.chaos.trigger`.
 
-    Where several faults hit one call their delays add up, and the first error in the order of the list is the answer.
+    Where several faults hit one call their delays add up, and the first answer in the order of the list is the answer.
 
     Attributes:
         armed: How many faults act on calls. `Poison` acts on the plan of the traffic and is not among them.
         fired: Name of each armed fault to the number of calls on which it had an effect.
     """
 
-    def __init__(self, faults: Sequence[Fault], seed: int, listener: Listener | None = None) -> None:
+    def __init__(
+        self,
+        faults: Sequence[Fault],
+        seed: int,
+        listener: Listener | None = None,
+        *,
+        replayed: AbstractSet[Hit] | None = None,
+    ) -> None:
         """Arms the faults.
 
         Args:
-            faults: In the order in which their errors win.
+            faults: In the order in which their answers win.
             seed: Seed of the run.
             listener: Called for each decision that fired.
+            replayed: What was hit in an earlier run: exactly that is hit again, whatever the triggers say.
 
         Raises:
             UsageError: Two faults have the same name.
@@ -46,37 +60,37 @@ class Schedule:
         self.fired: dict[str, int] = {fault.name: 0 for fault in armed}
         self._seed = seed
         self._listener = listener
-        self._of_service = {
-            service: tuple(fault for fault in armed if fault.service == service)
-            for service in {fault.service for fault in armed}
-        }
+        self._of_service: dict[str, list[tuple[CallFault, Predicate]]] = {}
+        for fault in armed:
+            hits = fault.armed(seed) if replayed is None else _among(fault.name, replayed)
+            self._of_service.setdefault(fault.service, []).append((fault, hits))
 
-    def decide(self, call: Call) -> Injection | None:
-        """What happens to ``call`` before it is executed; None where no fault hits it."""
-        decision: Injection | None = None
-        for fault in self._of_service.get(call.service, ()):
-            injection = fault.inject(call, self._seed)
-            if injection is None or _masked(injection, decision):
+    def decide(self, call: Call) -> Decision | None:
+        """What happens to ``call``; None where no fault hits it."""
+        found: list[Injection] = []
+        for fault, hits in self._of_service.get(call.service, ()):
+            if not hits(call):
                 continue
-            self._count(call, injection)
-            decision = injection if decision is None else _combined(decision, injection)
-        return decision
-
-    def _count(self, call: Call, injection: Injection) -> None:
-        self.fired[injection.fault] += 1
-        if self._listener is not None:
-            self._listener(call, injection)
-
-
-def _masked(injection: Injection, decision: Injection | None) -> bool:
-    """Whether an injection has no effect, as an earlier fault has answered with an error already."""
-    return decision is not None and decision.error is not None and injection.delay == 0
+            injection = fault.inject(call, self._seed)
+            if _is_masked(injection, found):
+                continue
+            self.fired[injection.fault] += 1
+            if self._listener is not None:
+                self._listener(call, injection)
+            found.append(injection)
+        return Decision(tuple(found)) if found else None
 
 
-def _combined(first: Injection, second: Injection) -> Injection:
-    error: AwsError | None = first.error or second.error
-    fault = second.fault if first.error is None and second.error is not None else first.fault
-    return Injection(fault, first.delay + second.delay, error)
+def _among(fault: str, replayed: AbstractSet[Hit]) -> Predicate:
+    return lambda call: (fault, call.identity, call.attempt) in replayed
+
+
+def _is_masked(injection: Injection, found: Sequence[Injection]) -> bool:
+    """Whether an injection has no effect: the call is answered already, or not executed at all."""
+    answering = next((each for each in found if each.answer is not None), None)
+    if answering is None or injection.delay:
+        return False
+    return not answering.executed or not (injection.delay_after or injection.effect)
 
 
 def named(faults: Sequence[Fault]) -> list[Fault]:
@@ -117,14 +131,18 @@ def _fault_from_json(entry: Mapping[str, Any]) -> Fault:
     if kind is None:
         raise UsageError(f"no fault has the type {entry.get('type')!r}", f"types: {', '.join(sorted(_TYPES))}")
     try:
-        return kind(**{name: _frozen(value) for name, value in entry.items() if name != "type"})
+        return kind(**{name: _frozen(name, value) for name, value in entry.items() if name != "type"})
     except TypeError as error:
         raise UsageError(f"{entry['type']}: {error}", "docs/faults.md lists the fields of each fault") from error
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, Trigger):
+        return value.to_json()
     return list(value) if isinstance(value, tuple) else value
 
 
-def _frozen(value: object) -> object:
+def _frozen(name: str, value: Any) -> object:
+    if name == "when" and value is not None:
+        return trigger_from_json(value)
     return tuple(value) if isinstance(value, list) else value

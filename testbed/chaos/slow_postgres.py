@@ -34,9 +34,7 @@ class SlowPostgres(CallFault):
                 "the jitter at most the latency"
             )
 
-    def inject(self, call: Call, seed: int) -> Injection | None:
-        """A delay in seconds, for every call in the window."""
-        if not self.within(call.at):
-            return None
+    def inject(self, call: Call, seed: int) -> Injection:
+        """A delay in seconds."""
         offset = 2 * draw(seed, self.name, call.identity, call.attempt, "jitter") - 1
         return Injection(self.name, delay=(self.latency_ms + offset * self.jitter_ms) / 1000)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from testbed.chaos.call import AwsError, Call, Injection
-from testbed.chaos.decision import draw
 from testbed.chaos.fault import CallFault
 
 ThrottleReason = Literal[
@@ -43,49 +42,25 @@ class Throttle(CallFault):
 
     Attributes:
         service: botocore's name of the service, or ``"execute-api"`` for requests to a REST API.
-        operations: Operations to throttle (``"SendMessage"``); for execute-api methods (``"POST"``). Empty: all.
-        resources: Names of queues, streams, functions or APIs to throttle. Empty: all.
-        callers: Callers to throttle, as in `Call`, or their kind alone: ``"function"`` stands for every function.
-            Empty: all.
-        probability: Chance of each attempt to be throttled, more than 0 and at most 1.
-        during: Window in seconds after the start of the traffic; None: always.
         reason: What Lambda gives as its reason; other services have none.
 
     Raises:
         UsageError: A field makes no sense.
     """
 
-    operations: tuple[str, ...] = ()
-    resources: tuple[str, ...] = ()
-    callers: tuple[str, ...] = ()
-    probability: float
     reason: ThrottleReason = _RESERVED
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.probability <= 1:
-            raise self.refused(f"probability={self.probability} is not more than 0 and at most 1")
         if self.reason not in get_args(ThrottleReason):
             raise self.refused(f"reason={self.reason!r} is none of Lambda's: {', '.join(get_args(ThrottleReason))}")
         if self.service == "postgres":
             raise self.refused("Postgres does not throttle; SlowPostgres makes it slow")
-        for field in ("operations", "resources", "callers"):
-            if not isinstance(getattr(self, field), tuple):  # a bare string would match each of its parts
-                raise self.refused(f"{field} is a tuple of names, for example {field}=('one',)")
 
-    def inject(self, call: Call, seed: int) -> Injection | None:
-        """The service's own throttling error, for a share of the calls that match."""
-        if not self._selects(call) or draw(seed, self.name, call.identity, call.attempt) >= self.probability:
-            return None
-        return Injection(self.name, error=throttling_error(call.service, call.operation, call.resource, self.reason))
-
-    def _selects(self, call: Call) -> bool:
-        return (
-            (not self.operations or call.operation in self.operations)
-            and self.within(call.at)
-            and (not self.resources or call.resource in self.resources)
-            and (not self.callers or call.caller in self.callers or call.caller.partition(":")[0] in self.callers)
-        )
+    def inject(self, call: Call, seed: int) -> Injection:
+        """The service's own throttling error."""
+        del seed
+        return Injection(self.name, answer=throttling_error(call.service, call.operation, call.resource, self.reason))
 
 
 def throttling_error(service: str, operation: str, resource: str, reason: ThrottleReason = _RESERVED) -> AwsError:

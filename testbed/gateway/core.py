@@ -13,14 +13,15 @@ from urllib.parse import parse_qs, unquote
 
 from multidict import CIMultiDict
 
-from testbed.chaos.call import AwsError, Call
+from testbed.chaos.call import Answer, AwsError, Call, Effect
 from testbed.chaos.schedule import Schedule
 from testbed.compute.aws import AwsCaller
 from testbed.compute.result import InvokeResult
 from testbed.gateway.classify import Target, classify
 from testbed.gateway.contents import contents_of
+from testbed.gateway.effects import answer_reply, answer_result, under
 from testbed.gateway.emulator import UNREACHABLE, Emulator, EmulatorUnreachableError
-from testbed.gateway.faults import Faults, cause_of
+from testbed.gateway.faults import Faults
 from testbed.gateway.function_urls import FunctionUrlPlane, FunctionUrls, url_address_of
 from testbed.gateway.journal import Journal
 from testbed.gateway.limits import ServiceLimits
@@ -48,6 +49,7 @@ class Functions(Protocol):
         qualifier: str | None = None,
         invocation_type: str = "RequestResponse",
         client_context: str | None = None,
+        effects: tuple[Effect, ...] = (),
     ) -> InvokeResult: ...
 
 
@@ -117,11 +119,13 @@ class Gateway:
             return reply
         origin = self.faults.origin(request.headers.get(HEADER))
         call = self.faults.call(target, caller, origin, _identity(target, request, origin))
-        error = await self.faults.suffer(call)
-        if error is not None:
-            reply = error_reply(error, target, request, cause=cause_of(error))
-        else:
-            reply = await self.limits.execute(target, request, self._forward)
+
+        async def execute(effects: tuple[Effect, ...]) -> Reply:
+            return await under(effects, target, request, self._execute)
+
+        reply = await self.faults.around(
+            call, execute, lambda answer, cause: answer_reply(answer, target, request, cause)
+        )
         contents = await contents_of(target, request, reply)
         if target.operation in _PUTS and contents:
             self.streamed_in[target.resource] += contents["records"]
@@ -148,18 +152,31 @@ class Gateway:
             stable = f"{kind}:{identity or origin.trace}"
         else:
             stable = identity_of_content(kind, payload)
-        error = await self.faults.suffer(self.faults.call(target, caller, origin, stable))
-        if error is not None:
-            cause = cause_of(error)
-            self._journal.record(
-                "lambda", function=target.resource, caller=caller, status=error.status, trace=origin.trace, cause=cause,
-                reason=error.members.get("Reason"), cold=False, ms=0.0,
+
+        ran = False
+
+        async def execute(effects: tuple[Effect, ...]) -> InvokeResult:
+            nonlocal ran
+            ran = True
+            return await self._functions.invoke(
+                function, payload, caller=caller, trace=trace or fresh_trace_header(), identity=identity,
+                qualifier=qualifier, invocation_type=invocation_type, client_context=client_context, effects=effects,
             )  # fmt: skip
-            return InvokeResult(error.status, b"", None, error, cause)
-        return await self._functions.invoke(
-            function, payload, caller=caller, trace=trace or fresh_trace_header(), identity=identity,
-            qualifier=qualifier, invocation_type=invocation_type, client_context=client_context,
-        )  # fmt: skip
+
+        def answered(answer: Answer, cause: str) -> InvokeResult:
+            result = answer_result(answer, cause)
+            if not ran:
+                reason = result.error.members.get("Reason") if result.error else None
+                self._journal.record(
+                    "lambda", function=target.resource, caller=caller, status=result.status, trace=origin.trace,
+                    cause=cause, reason=reason, cold=False, ms=0.0,
+                )  # fmt: skip
+            return result
+
+        return await self.faults.around(self.faults.call(target, caller, origin, stable), execute, answered)
+
+    async def _execute(self, target: Target, request: Inbound) -> Reply:
+        return await self.limits.execute(target, request, self._forward)
 
     async def _invoke_request(self, target: Target, request: Inbound, caller: str) -> tuple[Reply, str | None]:
         query = parse_qs(request.target.partition("?")[2])
@@ -173,7 +190,7 @@ class Gateway:
         )  # fmt: skip
         trace = self.faults.origin(header).trace
         if result.error is not None:
-            return error_reply(result.error, target, request, result.cause), trace
+            return answer_reply(result.error, target, request, result.cause), trace
         reply = Reply(result.status, CIMultiDict({"Content-Type": "application/json"}), result.payload)
         reply.cause = result.cause
         reply.headers["x-amzn-RequestId"] = result.request_id

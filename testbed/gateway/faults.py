@@ -1,14 +1,29 @@
-"""The faults at the gateway: which call is hit, what it suffers before it is executed, and how often that was so."""
+"""The faults at the gateway: which call is hit, what it suffers before and after it is executed, and how often."""
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar, cast
 
-from testbed.chaos.call import AwsError, Call, Injection
+from testbed.chaos.call import (
+    RESET,
+    Answer,
+    AwsError,
+    Call,
+    Decision,
+    Effect,
+    FunctionAnswer,
+    HttpAnswer,
+    Injection,
+)
 from testbed.chaos.schedule import Schedule
 from testbed.gateway.classify import Target
 from testbed.gateway.journal import Journal
 from testbed.gateway.origin import Origin
+
+THROTTLE: Final = "throttle"
+_TOO_MANY: Final = 429
+_Result = TypeVar("_Result")
 
 
 class Faults:
@@ -45,37 +60,76 @@ class Faults:
         if self._schedule.armed:
             self._attempts[identity] += 1
             attempt = self._attempts[identity]
-        return Call(target.service, target.operation, target.resource, caller, identity, attempt, origin.at)
+        return Call(
+            target.service, target.operation, target.resource, caller, identity, attempt, origin.at,
+            origin.order, origin.key,
+        )  # fmt: skip
 
-    async def suffer(self, call: Call) -> AwsError | None:
-        """Let the faults that hit ``call`` act before it: wait as they say, return the error that they answer."""
-        injection = self._schedule.decide(call)
-        if injection is None:
-            return None
-        if injection.delay:
-            await asyncio.sleep(injection.delay)
-        if injection.error is not None and is_throttle(injection.error):
-            self.throttles += 1
-        return injection.error
+    async def around(
+        self,
+        call: Call,
+        execute: Callable[[tuple[Effect, ...]], Awaitable[_Result]],
+        answered: Callable[[Answer, str], _Result],
+    ) -> _Result:
+        """Execute ``call`` as the faults that hit it let it happen.
 
-    def decide(self, call: Call) -> Injection | None:
+        Args:
+            call: What is asked for.
+            execute: Does it, under these effects.
+            answered: Makes the result of what a fault answers, from the answer and its cause for the journal.
+        """
+        decision = self._schedule.decide(call)
+        if decision is None:
+            return await execute(())
+        if decision.delay:
+            await asyncio.sleep(decision.delay)
+        answering = decision.answering
+        result: _Result | None = None
+        if answering is None or answering.executed:
+            result = await execute(decision.effects)
+            if decision.delay_after:
+                await asyncio.sleep(decision.delay_after)
+        if answering is None or answering.answer is None:
+            return cast("_Result", result)
+        cause = cause_of(answering.answer)
+        self.throttles += cause == THROTTLE
+        return answered(answering.answer, cause)
+
+    def decide(self, call: Call) -> Decision | None:
         """What the schedule does to a call that takes another way, such as one on the Postgres wire."""
         return self._schedule.decide(call)
 
     def journal_fault(self, call: Call, injection: Injection) -> None:
         """Write down a fault that fired."""
+        answer = injection.answer
         self._journal.record(
             "fault", fault=injection.fault, service=call.service, operation=call.operation, resource=call.resource,
             caller=call.caller, identity=call.identity, attempt=call.attempt, at=round(call.at, 4),
-            delay_ms=round(injection.delay * 1000, 3), error=injection.error.code if injection.error else None,
+            delay_ms=round((injection.delay + injection.delay_after) * 1000, 3), error=told(answer) if answer else None,
+            executed=injection.executed or answer is None, effect=str(injection.effect) if injection.effect else None,
         )  # fmt: skip
 
 
-def cause_of(error: AwsError) -> str:
+def told(answer: Answer) -> str:
+    """A fault's answer in a word: its error code, its status, or what the function came to."""
+    match answer:
+        case AwsError(code=code):
+            return code
+        case HttpAnswer(status=status):
+            return str(status)
+        case FunctionAnswer(failed=failed):
+            return "function error" if failed else "function answer"
+
+
+def cause_of(answer: Answer) -> str:
     """The cause in the journal of a call that a fault has answered."""
-    return "throttle" if is_throttle(error) else "error"
+    if isinstance(answer, AwsError):
+        return THROTTLE if is_throttle(answer) else "reset" if answer == RESET else "error"
+    if isinstance(answer, HttpAnswer):
+        return THROTTLE if answer.status == _TOO_MANY else "error"
+    return "function error" if answer.failed else "fault"
 
 
 def is_throttle(error: AwsError) -> bool:
     """Whether a service says with ``error`` that a rate or a quota was exceeded."""
-    return error.status == 429 or "Thrott" in error.code or "Exceeded" in error.code or error.code == "SlowDown"  # noqa: PLR2004 - HTTP's "too many requests"
+    return error.status == _TOO_MANY or "Thrott" in error.code or "Exceeded" in error.code or error.code == "SlowDown"

@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from testbed.gateway.message import Inbound
-from testbed.trace import parse_trace
+from testbed.trace import order_of, parse_trace
 
 CALLER_HEADER: Final = "x-testbed-caller"
 _APP_ID: Final = " app/"
@@ -24,17 +24,24 @@ class Origin:
         trace: Id of its trace; None where it has none.
         at: When it belongs into the run, in seconds after the start of the traffic.
         planned: Whether the trace is that of a planned order, and so the same in every run.
+        order: Number of that order in the plan; None where there is none.
+        key: Digest of that order's id; empty where there is none.
     """
 
     trace: str | None
     at: float
     planned: bool
+    order: int | None = None
+    key: str = ""
 
     @classmethod
     def of(cls, header: str | None, now: float) -> "Origin":
         """The origin of a request with this trace header, which came ``now``."""
         trace, planned = parse_trace(header) or (None, None)
-        return cls(trace, now if planned is None else planned, planned is not None)
+        if trace is None or planned is None:
+            return cls(trace, now, planned=False)
+        order, key = order_of(trace)
+        return cls(trace, planned, planned=True, order=order, key=key)
 
 
 def identity_of_content(kind: str, *content: bytes) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
-from testbed.chaos.call import Call, Injection
+from testbed.chaos.call import Call, Decision
 from testbed.gateway.postgres_wire import (
     COMMAND_COMPLETE,
     ERROR_RESPONSE,
@@ -54,7 +54,7 @@ class PostgresProxy:
     def __init__(
         self,
         upstream: tuple[str, int],
-        decide: Callable[[Call], Injection | None],
+        decide: Callable[[Call], Decision | None],
         record: Callable[..., None],
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
@@ -65,7 +65,7 @@ class PostgresProxy:
 
         Args:
             upstream: Host and port of Postgres.
-            decide: What happens to a call; `Schedule.decide`. Of an injection only the delay counts here.
+            decide: What happens to a call; `Schedule.decide`. Of a decision only the delay counts here.
             record: Takes events: ``record("postgres", event=..., sqlstate=..., message=..., trace=None, open=...)``,
                 and ``rows`` for an insert.
             clock: Seconds since the start of the traffic.
@@ -136,7 +136,7 @@ class PostgresProxy:
         frozen, self._frozen = self._frozen, []
         for session in frozen:
             for connection in session.connections:
-                _reset_on_close(connection)
+                reset_on_close(connection)
                 connection.close()
             if session.accepted:
                 self.open_sessions -= 1
@@ -156,8 +156,8 @@ class PostgresProxy:
         """Seconds to hold back a round trip; counts it as one more attempt of its identity."""
         self._seen[identity] += 1
         call = Call("postgres", operation, database, "client", identity, self._seen[identity], self._clock())
-        injection = self._decide(call)
-        return 0.0 if injection is None else injection.delay
+        decision = self._decide(call)
+        return 0.0 if decision is None else decision.delay
 
     def began(self, session: "_Session") -> None:
         """A client has connected to the proxy."""
@@ -489,13 +489,14 @@ class _ServerSide(asyncio.Protocol):
 def _close(transport: asyncio.Transport, *, reset: bool) -> None:
     """Closes a connection after what is still to be sent, or resets it as the other end of the session was."""
     if reset:
-        _reset_on_close(transport.get_extra_info("socket"))
+        reset_on_close(transport.get_extra_info("socket"))
         transport.abort()
     else:
         transport.close()
 
 
-def _reset_on_close(connection: socket.socket) -> None:
+def reset_on_close(connection: socket.socket) -> None:
+    """Let the other end of ``connection`` see a reset, not an end, once it is closed."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
 

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote
 
 from multidict import CIMultiDict
 
-from testbed.chaos.call import Call
+from testbed.chaos.call import Answer, AwsError, Call, HttpAnswer
 from testbed.compute.aws import AwsCallError
 from testbed.compute.result import Invoker
 from testbed.gateway.classify import Target
@@ -137,12 +137,11 @@ class RestApiPlane:
         started = time.monotonic()
         request = _Received(address, inbound, client, inbound.headers.get(HEADER) or fresh_trace_header())
         origin = self._faults.origin(request.trace)
-        if await self._faults.suffer(self._call(request, origin)) is not None:
-            served = _Served(request.reply(throttled_by_gateway()))
-        elif len(inbound.body) > MAX_BODY_BYTES:
-            served = _Served(request.reply(request_too_large()))
-        else:
-            served = await self._routed(request)
+        served = await self._faults.around(
+            self._call(request, origin),
+            lambda _: self._served(request),
+            lambda answer, cause: _Served(_injected(request, answer, cause)),
+        )
         matched, reply = served.matched, served.reply
         self._journal.record(
             "api", api=matched.api_name if matched else None, api_id=address.api, stage=address.stage,
@@ -161,7 +160,9 @@ class RestApiPlane:
             identity = identity_of_content(f"execute-api.{inbound.method}", *content)
         return self._faults.call(Target("execute-api", inbound.method, address.api), "client", origin, identity)
 
-    async def _routed(self, request: _Received) -> _Served:
+    async def _served(self, request: _Received) -> _Served:
+        if len(request.inbound.body) > MAX_BODY_BYTES:
+            return _Served(request.reply(request_too_large()))
         try:
             matched = await self._apis.match(request.address, request.inbound.method)
             refusal = await self._refusal(matched, request)
@@ -227,6 +228,16 @@ class RestApiPlane:
         takes_binary = is_binary(request.inbound.headers.get("Accept"), matched.binary_media_types)
         answer = proxy_response(result.payload, result.function_error, result.cause, takes_binary=takes_binary)
         return request.reply(answer)
+
+
+def _injected(request: _Received, answer: Answer, cause: str) -> Reply:
+    """What a fault answers in place of the API; a reply without a status is a broken connection."""
+    if isinstance(answer, HttpAnswer):
+        headers = CIMultiDict({"Content-Type": answer.content_type})
+        return request.reply(RestResponse(answer.status, list(headers.items()), answer.body, cause))
+    if isinstance(answer, AwsError) and answer.status:
+        return request.reply(gateway_response(answer.status, answer.message, cause, answer.code))
+    return Reply(0, cause=cause)
 
 
 def _milliseconds_since(started: float) -> float:

@@ -17,6 +17,7 @@ from testbed.gateway.core import Gateway
 from testbed.gateway.function_urls import url_address_of
 from testbed.gateway.message import Inbound, Reply
 from testbed.gateway.origin import CALLER_HEADER
+from testbed.gateway.postgres_proxy import reset_on_close
 from testbed.gateway.rest_routes import address_of
 from testbed.gateway.wire import json_reply
 
@@ -116,6 +117,8 @@ class GatewayServer:
             _log.exception("%s %s failed", request.method, inbound.path)
             message = f"the testbed's gateway failed: {type(error).__name__}: {error}"
             reply = json_reply(500, {"__type": "InternalFailure", "message": message})
+        if not reply.status:
+            return _broken(request)
         if reply.stream is None:
             return _whole_response(request, reply)
         return await _streamed_response(request, reply, reply.stream)
@@ -204,6 +207,14 @@ def _headers(reply: Reply) -> CIMultiDict[str]:
     for name in _CONNECTION_HEADERS:
         headers.popall(name, None)
     return headers
+
+
+def _broken(request: web.BaseRequest) -> web.Response:
+    """No answer: the connection is reset."""
+    if request.transport is not None:
+        reset_on_close(request.transport.get_extra_info("socket"))
+        request.transport.abort()
+    return web.Response()
 
 
 def _whole_response(request: web.BaseRequest, reply: Reply) -> web.Response:
