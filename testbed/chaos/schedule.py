@@ -109,10 +109,14 @@ def named(faults: Sequence[Fault]) -> list[Fault]:
 
 
 def to_json(faults: Sequence[Fault]) -> list[dict[str, Any]]:
-    """The faults as JSON objects: ``"type"`` and the fields, with lists for tuples."""
+    """The faults as JSON objects: ``"type"`` and the fields that are not left to their default, tuples as lists."""
     return [
         {"type": type(fault).__name__}
-        | {field.name: _plain(getattr(fault, field.name)) for field in fields(fault) if field.init}
+        | {
+            field.name: _plain(value)
+            for field in fields(fault)
+            if field.init and (value := getattr(fault, field.name)) != field.default
+        }
         for fault in faults
     ]
 

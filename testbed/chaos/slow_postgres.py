@@ -16,7 +16,6 @@ class SlowPostgres(CallFault):
     Attributes:
         latency_ms: Milliseconds added to a round trip.
         jitter_ms: The latency varies evenly by up to this many milliseconds, up and down.
-        during: Window in seconds after the start of the traffic; None: always.
 
     Raises:
         UsageError: The latency is not positive, or the jitter not between 0 and the latency.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from testbed.chaos.call import Call, Injection
+from testbed.chaos.call import Call, Decision
 from testbed.chaos.fault import Fault
 from testbed.chaos.poison import KINDS, Poison
 from testbed.chaos.schedule import Schedule, faults_from_json, to_json
@@ -42,7 +42,7 @@ calls = st.builds(
 call_lists = st.lists(calls, min_size=5, max_size=40)
 
 
-def decided(faults: Sequence[Fault], seed: int, order: Sequence[Call]) -> dict[Call, Injection | None]:
+def decided(faults: Sequence[Fault], seed: int, order: Sequence[Call]) -> dict[Call, Decision | None]:
     """Each call with its decision, made in the given order by a schedule of its own."""
     schedule = Schedule(faults, seed)
     return {call: schedule.decide(call) for call in order}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from testbed.chaos.call import AwsError, Call, Injection
+from testbed.chaos.call import AwsError, Call, Decision, Injection
 from testbed.chaos.fault import CallFault, Fault
 from testbed.chaos.poison import Poison
 from testbed.chaos.schedule import Schedule, faults_from_json, to_json
@@ -24,10 +24,11 @@ class Scripted(CallFault):
     service: str = "sqs"
     delay: float = 0.0
     error: AwsError | None = None
+    executed: bool = False
 
-    def inject(self, call: Call, seed: int) -> Injection | None:
+    def inject(self, call: Call, seed: int) -> Injection:
         del call, seed
-        return Injection(self.name, self.delay, self.error)
+        return Injection(self.name, self.delay, self.error, self.executed)
 
 
 FIRST = AwsError("First", 400, "")
@@ -41,9 +42,23 @@ def test_leaves_calls_alone_that_no_fault_is_for() -> None:
 
 
 def test_delays_add_up_and_the_first_error_wins() -> None:
-    """Faults combine in the order of the list; the injection names the one that answers."""
+    """Faults combine in the order of the list; the one that answers is told."""
     faults = [Scripted(name="a", delay=1), Scripted(name="b", delay=2, error=FIRST), Scripted(name="c", error=SECOND)]
-    assert Schedule(faults, 1).decide(CALL) == Injection("b", 3, FIRST)
+    decision = Schedule(faults, 1).decide(CALL)
+    assert decision == Decision((Injection("a", 1), Injection("b", 2, FIRST)))
+    assert decision.delay == 3
+    assert decision.answering == Injection("b", 2, FIRST)
+
+
+def test_what_comes_after_the_call_counts_only_where_it_is_executed() -> None:
+    """A reply that is lost anyway can be lost once; an effect on a call that never happens is none."""
+    lost = Scripted(name="lost", error=FIRST, executed=True)
+    refused = Scripted(name="refused", error=SECOND)
+    schedule = Schedule([lost, refused], 1)
+    decision = schedule.decide(CALL)
+    assert decision is not None
+    assert decision.answering == Injection("lost", answer=FIRST, executed=True)
+    assert schedule.fired == {"lost": 1, "refused": 0}
 
 
 def test_counts_and_tells_only_what_had_an_effect() -> None:
@@ -53,7 +68,7 @@ def test_counts_and_tells_only_what_had_an_effect() -> None:
     schedule = Schedule(faults, 1, lambda call, injection: heard.append((call, injection)))
     schedule.decide(CALL)
     assert schedule.fired == {"a": 1, "b": 0, "c": 1}
-    assert heard == [(CALL, Injection("a", error=FIRST)), (CALL, Injection("c", 1))]
+    assert heard == [(CALL, Injection("a", answer=FIRST)), (CALL, Injection("c", 1))]
 
 
 def test_arms_only_faults_that_act_on_calls() -> None:
@@ -129,7 +144,7 @@ def test_json_is_the_fields_and_nothing_else() -> None:
         ({"type": "Meteor"}, "no fault has the type 'Meteor'"),
         ({"probability": 1}, "no fault has the type None"),
         ({"type": "SlowPostgres", "latency": 5}, "SlowPostgres: .*latency"),
-        ({"type": "Throttle", "service": "sqs"}, "Throttle: .*probability"),
+        ({"type": "Throttle", "probability": 1}, "Throttle: .*service"),
         ({"type": "Throttle", "service": "sqs", "probability": "often"}, "Throttle: "),
         ({"type": "Throttle", "service": "sqs", "probability": 1.5}, "more than 0 and at most 1"),
     ],

@@ -13,8 +13,7 @@ def call(identity: str, attempt: int = 1) -> Call:
 
 def delay_of(fault: SlowPostgres, identity: str, attempt: int = 1, seed: int = 1) -> float:
     injection = fault.inject(call(identity, attempt), seed)
-    assert injection is not None
-    assert injection.error is None
+    assert injection.answer is None
     return injection.delay
 
 

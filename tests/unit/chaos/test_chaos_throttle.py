@@ -83,8 +83,7 @@ def test_lambda_says_why_it_throttles() -> None:
     """Type, Reason and the message with a capital E, as seen on the wire; the reason can be chosen."""
     throttle = Throttle(service="lambda", probability=1, reason="ConcurrentInvocationLimitExceeded")
     injection = throttle.inject(Call("lambda", "Invoke", "store", "client", "i", 1, 0), 1)
-    assert injection is not None
-    assert injection.error == AwsError(
+    assert injection.answer == AwsError(
         "TooManyRequestsException",
         429,
         "Rate Exceeded.",
@@ -130,7 +129,7 @@ def test_rest_api_answers_as_the_throttled_gateway_response() -> None:
 def test_selects_by_operation_resource_and_caller(throttle: Throttle, hit: bool) -> None:
     """Each empty selector takes all; a caller is selected by its whole name or by its kind."""
     call = Call("sqs", "SendMessage", "orders", "function:store", "i", 1, 0)
-    assert (throttle.inject(call, 1) is not None) is hit
+    assert throttle.armed(seed=1)(call) is hit
 
 
 @pytest.mark.parametrize("probability", [0, -0.1, 1.1, float("nan")])

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from gateway_world import ORDER_TRACE, World
 from multidict import CIMultiDict
 
-from testbed.chaos.call import AwsError, Injection
+from testbed.chaos.call import AwsError, Decision, Injection
 from testbed.chaos.throttle import Throttle
 from testbed.compute.result import InvokeResult
 from testbed.gateway.classify import Target
@@ -106,7 +106,7 @@ async def test_a_delay_comes_before_the_call(world: World, monkeypatch: pytest.M
         heard.append(len(world.emulator.received))
 
     monkeypatch.setattr("testbed.gateway.faults.asyncio.sleep", sleep)
-    monkeypatch.setattr(world.gateway.faults._schedule, "decide", lambda _: Injection("slow", delay=3.0))
+    monkeypatch.setattr(world.gateway.faults._schedule, "decide", lambda _: Decision((Injection("slow", delay=3.0),)))
     reply = await world.gateway.aws(SEND, send_message(), "client")
     assert (reply.status, waited, heard) == (200, [3.0], [0])
     assert len(world.emulator.received) == 1

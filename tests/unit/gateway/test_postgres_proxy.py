@@ -14,7 +14,7 @@ import pytest
 import uvloop
 from postgres_server import Server
 
-from testbed.chaos.call import Call, Injection
+from testbed.chaos.call import Call, Decision, Injection
 from testbed.chaos.schedule import Schedule
 from testbed.chaos.slow_postgres import SlowPostgres
 from testbed.gateway.postgres_proxy import PostgresProxy
@@ -78,9 +78,9 @@ class Harness:
         assert self.gate is not None
         self.loop.call_soon_threadsafe(self.gate.set)
 
-    def _decide(self, call: Call) -> Injection | None:
+    def _decide(self, call: Call) -> Decision | None:
         self._note(self.calls, call)
-        return self.injection
+        return Decision((self.injection,)) if self.injection else None
 
     def _record(self, hop: str, **fields: Any) -> None:
         assert hop == "postgres"
