@@ -1,0 +1,82 @@
+"""Batches of which some entries fail: the others really happen, and the answer has status 200."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from testbed.chaos.call import AwsError, Call, Effect, Injection
+from testbed.chaos.decision import draw
+from testbed.chaos.fault import CallFault
+from testbed.chaos.throttle import throttling_error
+
+BATCHES: Final[Mapping[str, tuple[str, ...]]] = {
+    "sqs": ("SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"),
+    "kinesis": ("PutRecords",),
+    "sns": ("PublishBatch",),
+    "events": ("PutEvents",),
+    "dynamodb": ("BatchWriteItem",),
+}
+"""Operations with entries that fail one by one, by service."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntriesFail(Effect):
+    """Some entries of a batch are not executed, and the answer says so as the service does.
+
+    Attributes:
+        fault: Name of the fault.
+        seed: Seed of the run.
+        identity: Of the call.
+        attempt: Of the call.
+        share: Chance of each entry, more than 0 and at most 1.
+        error: What is said of an entry that failed.
+    """
+
+    fault: str
+    seed: int
+    identity: str
+    attempt: int
+    share: float
+    error: AwsError
+
+    def hits(self, entry: int) -> bool:
+        """Whether the entry at this position of the batch fails."""
+        return draw(self.seed, self.fault, f"{self.identity}#{entry}", self.attempt, "entry") < self.share
+
+    def __str__(self) -> str:
+        return f"a share of {self.share} of its entries fails"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartialFailure(CallFault):
+    """Lets some entries of a batch fail, which a caller that looks at the status alone does not notice.
+
+    Attributes:
+        share: Chance of each entry of a batch that is hit, more than 0 and at most 1.
+        code: What is said of an entry that failed; empty is the service's throttle.
+
+    Raises:
+        UsageError: The service has no such operation, or the share makes no sense.
+    """
+
+    share: float = 0.5
+    code: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.service not in BATCHES:
+            raise self.refused(f"{self.service} has no operation with entries: {', '.join(BATCHES)} have")
+        if unknown := set(self.operations) - set(BATCHES[self.service]):
+            names = ", ".join(BATCHES[self.service])
+            raise self.refused(f"{', '.join(sorted(unknown))} has no entries that fail one by one: {names} have")
+        if not 0 < self.share <= 1:
+            raise self.refused(f"share={self.share} is not more than 0 and at most 1")
+        if not self.operations:
+            object.__setattr__(self, "operations", BATCHES[self.service])
+
+    def inject(self, call: Call, seed: int) -> Injection:
+        """An effect on the entries."""
+        usual = throttling_error(call.service, call.operation, call.resource)
+        error = AwsError(self.code, usual.status, usual.message) if self.code else usual
+        effect = EntriesFail(self.name, seed, call.identity, call.attempt, self.share, error)
+        return Injection(self.name, effect=effect)

@@ -1,0 +1,57 @@
+"""An error of an AWS service other than a throttle: a service that is down, or says so after it has done its work."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from testbed.chaos.call import AwsError, Call, Injection
+from testbed.chaos.fault import CallFault
+
+_FAILURES: Final[Mapping[str, AwsError]] = {
+    "lambda": AwsError("ServiceException", 500, "An error occurred and the request cannot be processed."),
+    "sqs": AwsError("InternalError", 500, "We encountered an internal error. Please try again."),
+    "kinesis": AwsError("InternalFailureException", 500, "Internal failure."),
+    "dynamodb": AwsError("InternalServerError", 500, "Internal server error"),
+    "sns": AwsError("InternalErrorException", 500, "Internal error"),
+    "events": AwsError("InternalException", 500, "This exception occurs due to unexpected causes."),
+    "s3": AwsError("InternalError", 500, "We encountered an internal error. Please try again."),
+    "execute-api": AwsError("InternalServerErrorException", 500, "Internal server error"),
+}
+_OTHER: Final = AwsError("InternalFailure", 500, "The request processing has failed because of an unknown error.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceError(CallFault):
+    """Answers calls of a service with an error.
+
+    Attributes:
+        code: The error code; empty is the service's own for an internal failure.
+        status: HTTP status; 0 is that of the service's internal failure.
+        message: Text for people.
+        position: ``"instead"`` of the call, or ``"after"`` it was executed: then the caller is told that what has
+            happened has not.
+
+    Raises:
+        UsageError: A field makes no sense.
+    """
+
+    code: str = ""
+    status: int = 0
+    message: str = ""
+    position: Literal["instead", "after"] = "instead"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.service == "postgres":
+            raise self.refused("Postgres has SQLSTATEs; SqlError answers with one")
+        if self.status and not 400 <= self.status < 600:  # noqa: PLR2004 - HTTP's errors
+            raise self.refused(f"status={self.status} is no error: 400 to 599")
+        if self.position not in {"instead", "after"}:
+            raise self.refused(f"position={self.position!r} is neither 'instead' nor 'after'")
+
+    def inject(self, call: Call, seed: int) -> Injection:
+        """The error."""
+        del seed
+        usual = _FAILURES.get(call.service, _OTHER)
+        error = AwsError(self.code or usual.code, self.status or usual.status, self.message or usual.message)
+        return Injection(self.name, answer=error, executed=self.position == "after")

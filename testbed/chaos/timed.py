@@ -1,0 +1,67 @@
+"""Faults that happen at a time, to a part of the engine or to what is deployed, and not to a call."""
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from testbed.chaos.fault import Fault
+
+
+class Part(Protocol):
+    """LocalStack or Postgres, as `testbed.engine.base.Part` has it."""
+
+    async def kill(self) -> None:
+        """End it at once."""
+
+    async def start(self) -> None:
+        """Start it again."""
+
+    async def pause(self) -> None:
+        """Freeze it."""
+
+    async def resume(self) -> None:
+        """Let it go on."""
+
+    async def disconnect(self) -> None:
+        """Cut it off from the network."""
+
+    async def reconnect(self) -> None:
+        """Put it back."""
+
+
+class World(Protocol):
+    """What a timed fault can reach: a running testbed with an architecture on it."""
+
+    def part(self, name: str) -> Part:
+        """A part of the engine, ``"localstack"`` or ``"postgres"``."""
+
+    async def aws(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
+        """Call AWS with boto3, past all faults; the operation in boto3's form (``"put_function_concurrency"``)."""
+
+    def connect(self, *, admin: bool) -> AbstractAsyncContextManager[Any]:
+        """A psycopg connection to the database of the architecture, as the functions' user or as superuser."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimedFault(Fault, ABC):
+    """A fault that begins and ends at its times.
+
+    Attributes:
+        at: When it begins, in seconds after the start of the traffic.
+        seconds: How long it lasts.
+
+    Raises:
+        UsageError: A time makes no sense.
+    """
+
+    at: float
+    seconds: float
+
+    def __post_init__(self) -> None:
+        if self.at < 0 or self.seconds <= 0:
+            raise self.refused(f"at={self.at}, seconds={self.seconds}: it begins at 0 or later, and lasts a while")
+
+    @abstractmethod
+    def happening(self, world: World) -> AbstractAsyncContextManager[None]:
+        """The fault while the context is open; what was done is undone at its end, whatever happened in between."""
