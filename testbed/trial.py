@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from testbed.chaos.fault import CallFault
 from testbed.chaos.schedule import named, to_json
+from testbed.chaos.timed import TimedFault
 from testbed.errors import HarnessError, TestbedError, UsageError
 from testbed.ledger.causes import causes
 from testbed.ledger.history import Attempt, HistoryWriter
@@ -25,6 +26,7 @@ from testbed.run_folder import RunFolder
 from testbed.running import RunningTestbed, unless_dead
 from testbed.scenario import Architecture, Aws, Db, Deployment, Scenario
 from testbed.threads import in_daemon_thread
+from testbed.timetable import Timetable, TrialWorld
 
 _LEAD_SECONDS: Final = 0.2  # from arming the faults to second 0 of the traffic
 _WATCH_SECONDS: Final = 0.25
@@ -64,6 +66,11 @@ class Trial:
         self.status: dict[str, Any] = {}
         self.zero = 0.0
         self.drained = False
+        self.timetable = Timetable(
+            [fault for fault in self.faults if isinstance(fault, TimedFault)],
+            TrialWorld(self.bed, _database(self.architecture)),
+            lambda **event: self.bed.plane.call("note", **event),
+        )
 
     async def run(self) -> ArchitectureVerdict:
         """Everything from the deployment to the verdict.
@@ -73,18 +80,23 @@ class Trial:
             UsageError: The scenario does not work.
             HarnessError: The testbed cannot do its work.
         """
-        return await unless_dead(self.bed.died(), self._run(), patience=_NEWS_SECONDS)
+        try:
+            return await unless_dead(self.bed.died(), self._run(), patience=_NEWS_SECONDS)
+        finally:
+            await self.timetable.stop()
 
     async def _run(self) -> ArchitectureVerdict:
         name = self.architecture.name
         self.show(Progress(architecture=name, stage="deploying"))
         await self.bed.plane.call("profile", profile=self.scenario.profile.to_json())
-        db = await self.bed.create_database(name.replace("-", "_"))
+        db = await self.bed.create_database(_database(self.architecture))
         others = await in_daemon_thread(self._mappings)
         deployment = await deployed(self.scenario, self.architecture, self.bed.aws, db)
         summary = await self._traffic(deployment)
         self.show(Progress(architecture=name, stage="draining"))
         drain_seconds = await self._drain(summary)
+        await self.timetable.stop()
+        self.timetable.check()
         checkpoints = self._checkpoints()
         end = await self.bed.plane.call("end")
         _check_journal(end)
@@ -104,6 +116,7 @@ class Trial:
             journal=str(self.folder.journal.resolve()),
             zero=self.zero + offset,
         )
+        self.timetable.start(self.zero)
         summary = LoadSummary(planned=len(self.requests))
 
         def progress(latest: LoadSummary) -> None:
@@ -137,6 +150,7 @@ class Trial:
             await self._look_once(summary(), self.scenario.traffic.arrivals.stage_at(self._now()))
 
     async def _look_once(self, summary: LoadSummary, stage: str) -> None:
+        self.timetable.check()
         self.status = await self.bed.plane.call("status")
         _check_journal(self.status)
         self.show(
@@ -196,7 +210,7 @@ class Trial:
     def _verdict(self, observed: Observed, end: dict[str, Any], drain_seconds: float) -> ArchitectureVerdict:
         poison = {request.id for request in self.requests if request.poison}
         hops = (hop for hop in read_journal(self.folder.journal) if hop["architecture"] == self.architecture.name)
-        fired: dict[str, int] = end["fired"]
+        fired: dict[str, int] = end["fired"] | self.timetable.fired
         facts = Facts(
             ledger=reconcile(self.attempts, observed, poison),
             latency_ms=latency_ms(self.attempts),
@@ -228,6 +242,10 @@ class Trial:
 
     def _now(self) -> float:
         return time.monotonic() - self.zero
+
+
+def _database(architecture: Architecture) -> str:
+    return architecture.name.replace("-", "_")
 
 
 def _check_journal(answer: dict[str, Any]) -> None:

@@ -48,6 +48,7 @@ class Control:
             "profile": self._profile,
             "begin": self._begin,
             "end": self._end,
+            "note": self._note,
             "flush": self._flush,
             "status": self._status,
             "death": self._death,
@@ -111,6 +112,11 @@ class Control:
 
     async def _end(self, _: _Answer) -> _Answer:
         return await self._plane.end()
+
+    async def _note(self, order: _Answer) -> _Answer:
+        """Writes down that a fault began or ended which happens elsewhere."""
+        self._plane.journal.record("fault", fault=order["fault"], event=order["event"])
+        return {}
 
     async def _flush(self, _: _Answer) -> _Answer:
         """Answers when CloudWatch has all that has happened until now."""
