@@ -200,7 +200,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _replay(arguments: argparse.Namespace) -> int:
     from testbed.run_folder import read_options  # noqa: PLC0415 - heavy, see _execute
 
-    options = read_options(arguments.run_dir)
+    options = replace(read_options(arguments.run_dir), replay_of=str(arguments.run_dir.resolve()))
     if arguments.endpoint:
         options = replace(options, endpoint=arguments.endpoint, engine="auto")
     return _execute(arguments, options)

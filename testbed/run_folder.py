@@ -42,6 +42,7 @@ class RunOptions:
         scale: Factor for the length of the traffic.
         no_chaos: Whether faults and poison are left out.
         endpoint: The standing testbed that it runs on; None for one of its own. Its DSN and token are nobody's to keep.
+        replay_of: The run folder whose hits of faults are repeated, whatever their triggers say; None decides anew.
     """
 
     scenario: str
@@ -52,6 +53,7 @@ class RunOptions:
     scale: float = 1.0
     no_chaos: bool = False
     endpoint: str | None = None
+    replay_of: str | None = None
 
 
 class RunFolder:

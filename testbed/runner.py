@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Final
 
 from testbed.engine import check_max_connections
@@ -12,6 +13,7 @@ from testbed.ledger.history import HistoryWriter
 from testbed.ledger.verdict import ArchitectureVerdict, EngineFacts, Facts, RunVerdict, blind_spots
 from testbed.load.orders import Request
 from testbed.own_lines import shortened
+from testbed.replay import journalled_hits
 from testbed.report.console import Progress
 from testbed.run_folder import RunFolder, RunOptions, unwritable
 from testbed.running import RunningTestbed, running_testbed
@@ -91,6 +93,7 @@ class _Run:
         self._options = options
         self._folder = folder
         self._engine = EngineFacts(**asdict(bed.engine.info))
+        self._replayed = journalled_hits(Path(options.replay_of)) if options.replay_of else None
         self._found: dict[str, ArchitectureVerdict] = {}
 
     async def try_all(self, requests: Sequence[Request], show: Show) -> None:
@@ -103,6 +106,7 @@ class _Run:
                     scenario=self._scenario,
                     architecture=architecture,
                     seed=self._options.seed,
+                    replayed=None if self._replayed is None else self._replayed.get(architecture.name, ()),
                     requests=requests,
                     folder=self._folder,
                     history=history,

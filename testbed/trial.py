@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from testbed.chaos.fault import CallFault
-from testbed.chaos.schedule import named, to_json
+from testbed.chaos.schedule import Hit, named, to_json
 from testbed.chaos.timed import TimedFault
 from testbed.errors import HarnessError, TestbedError, UsageError
 from testbed.ledger.causes import causes
@@ -45,6 +45,7 @@ class Trial:
         scenario: What it belongs to.
         architecture: What is tested.
         seed: Seed of the faults.
+        replayed: What faults hit in the run that this one repeats; None lets their triggers decide.
         requests: The traffic.
         folder: Where the journal goes.
         history: Takes what the clients saw.
@@ -55,6 +56,7 @@ class Trial:
     scenario: Scenario
     architecture: Architecture
     seed: int
+    replayed: Sequence[Hit] | None
     requests: Sequence[Request]
     folder: RunFolder
     history: HistoryWriter
@@ -112,6 +114,7 @@ class Trial:
             "begin",
             architecture=self.architecture.name,
             seed=self.seed,
+            replayed=self.replayed,
             faults=to_json([fault for fault in self.faults if isinstance(fault, CallFault)]),
             journal=str(self.folder.journal.resolve()),
             zero=self.zero + offset,

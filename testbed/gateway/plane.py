@@ -255,10 +255,19 @@ class Plane:
         """Put one architecture under test.
 
         Args:
-            order: ``architecture``, ``seed``, ``faults`` (JSON), ``zero`` (second 0 of the traffic, by the clock of
-                this process), ``journal`` (path; None writes one that `own_journal` names).
+            order: ``architecture``, ``seed``, ``faults`` (JSON), ``replayed`` (hits of another run; None for none),
+                ``zero`` (second 0 of the traffic, by the clock of this process), ``journal`` (path; None writes one
+                that `own_journal` names).
         """
-        schedule = Schedule(faults_from_json(order["faults"]), order["seed"], self.gateway.faults.journal_fault)
+        replayed = order.get("replayed")
+        schedule = Schedule(
+            faults_from_json(order["faults"]),
+            order["seed"],
+            self.gateway.faults.journal_fault,
+            replayed=None
+            if replayed is None
+            else {(fault, identity, attempt) for fault, identity, attempt in replayed},
+        )
         if order.get("journal") is None:
             self.journal.close()
             self.own_journal.unlink(missing_ok=True)
