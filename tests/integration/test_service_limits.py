@@ -73,7 +73,7 @@ def stored(bed: RunningTestbed, stream: str) -> dict[str, list[bytes]]:
 
 
 @pytest.mark.one_engine
-@pytest.mark.rule("kinesis.put-records-partial")
+@pytest.mark.rule("kinesis.put-records-partial", "case.put-records")
 def test_a_put_of_three_with_one_throttled(
     bed: RunningTestbed, use: UseProfile, stream: str, journal: JournalReader
 ) -> None:

@@ -34,6 +34,7 @@ def install() -> None:
     from .mapping_checks import check_mappings_as_aws_does  # noqa: PLC0415
     from .mappings import keep_state_only  # noqa: PLC0415
     from .refusals import refuse  # noqa: PLC0415
+    from .retention import expire_messages_as_sqs_does  # noqa: PLC0415
 
     keep_state_only()
     name_urls_of_the_gateway()
@@ -41,6 +42,7 @@ def install() -> None:
     take_buckets_on_failure()
     keep_metrics_as_aws_does()
     queues.count_in_queues()
+    expire_messages_as_sqs_does()
     handlers.serve_custom_service_request_handlers.append(refuse)
     handlers.serve_custom_service_request_handlers.append(forward)
     handlers.run_custom_response_handlers.append(ChangeNotifier())

@@ -83,7 +83,7 @@ async def test_a_failing_batch_blocks_its_shard_only() -> None:
     await world.fleet.stop()
 
 
-@pytest.mark.rule("stream.retries", "stream.destination-metadata")
+@pytest.mark.rule("stream.retries", "stream.destination-metadata", "case.stream-retries")
 @virtual_time
 async def test_retries_end_and_the_on_failure_destination_is_told() -> None:
     """X retries are X + 1 attempts; then the batch is discarded, described in the queue, and the shard moves on."""
