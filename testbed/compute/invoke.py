@@ -35,7 +35,7 @@ from testbed.compute.runtime_api import Invocation, RuntimeApi
 from testbed.compute.versions import Aliases
 from testbed.errors import EngineDiedError
 from testbed.semantics import function_errors
-from testbed.semantics.concurrency import Concurrency, Served, ThrottleReason
+from testbed.semantics.concurrency import Concurrency, Limits, Served, ThrottleReason
 from testbed.semantics.lifecycle import billed_milliseconds
 from testbed.semantics.profiles import Profile, aws
 from testbed.trace import parse_trace
@@ -250,8 +250,19 @@ class Compute:
             self._track(asyncio.create_task(self._refresh()))
 
     def provisioned(self, name: str) -> dict[str, dict[str, Any]]:
-        """How far the provisioned concurrency of function ``name`` is, by version; see `Provisioning.status`."""
+        """How far the provisioned concurrency of function ``name`` is, by version; see `Provisioning.status`.
+
+        Whoever asks after a `reset` lets it be read again.
+        """
+        if not self._provisioning.has(name):
+            self._functions.unread.add(name)
+            self._track(asyncio.create_task(self._refresh()))
         return self._provisioning.status(name)
+
+    @property
+    def limits(self) -> Limits:
+        """Lambda's quotas as they are now."""
+        return self._profile.concurrency
 
     def reconfigure_events(self, name: str) -> None:
         """What function ``name`` says of its asynchronous invokes changed; its environments stay."""

@@ -54,13 +54,17 @@ class Provisioning:
         return any(function == name for function, _ in self._allocations)
 
     def status(self, name: str) -> dict[str, dict[str, Any]]:
-        """How far the allocation of each version of ``name`` is, in the terms of GetProvisionedConcurrencyConfig."""
+        """How far the allocation of each version of ``name`` is, in the terms of GetProvisionedConcurrencyConfig.
+
+        ``modified`` is its ``LastModified``: which request that is about.
+        """
         return {
             version: {
                 "allocated": each.allocated,
                 "available": each.usable,
                 "status": each.status.value,
                 "reason": each.reason,
+                "modified": self._asked[function, version][1],
             }
             for (function, version), each in self._allocations.items()
             if function == name

@@ -309,7 +309,9 @@ class Plane:
             self.compute.reconfigure_events(function_name(resource))
         else:
             self.gateway.function_urls.forget()  # that of a function or an alias which is deleted is gone, too
-            self.compute.invalidate(function_name(resource))
+            name = function_name(resource)
+            is_version = operation == "DeleteFunction" and not resource.endswith(name)
+            self.compute.invalidate(name, "" if is_version else operation)
 
     def status(self) -> dict[str, Any]:
         """What is going on now, for the live line and the drain."""
