@@ -93,6 +93,7 @@ async def test_more_than_a_table_may_ever_take_exceeds_the_account_s_limit() -> 
     assert document["ThrottlingReasons"][0]["reason"] == "TableWriteAccountLimitExceeded"
 
 
+@pytest.mark.rule("dynamodb.on-demand-maximum")
 async def test_the_maximum_that_an_owner_sets_holds() -> None:
     """MaxWriteRequestUnits; -1 is none."""
     maximum = {"MaxReadRequestUnits": -1, "MaxWriteRequestUnits": 2}
