@@ -168,7 +168,7 @@ def test_a_function_that_does_not_initialise_fails(bed: RunningTestbed, use: Use
     assert told["StatusReason"] == "FUNCTION_ERROR_INIT_FAILURE"
 
 
-@pytest.mark.rule("provisioned.limits")
+@pytest.mark.rule("provisioned.limits", "provisioned.counts-against", "provisioned.alias-weights")
 def test_what_cannot_be_provisioned_is_refused(recording_function: Deploy, api_of: ApiOf) -> None:
     """$LATEST, more than the account can spare, more than the function's reservation, an alias with weights."""
     orders = api_of(recording_function())
@@ -192,6 +192,7 @@ def test_what_cannot_be_provisioned_is_refused(recording_function: Deploy, api_o
         orders.provision("canary", 1)
 
 
+@pytest.mark.rule("provisioned.deleted-with-version")
 def test_a_version_is_deleted_with_what_is_provisioned_of_it(
     use: UseProfile, recording_function: Deploy, api_of: ApiOf
 ) -> None:
