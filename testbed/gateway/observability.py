@@ -151,7 +151,8 @@ class Observability:
                 reply = await self._forward(request)
                 await reply.whole()
         except (EmulatorUnreachableError, TimeoutError) as error:
-            raise PublishError(f"LocalStack does not answer: {error or type(error).__name__}") from error
+            why = str(error) or f"nothing within {_ANSWER_SECONDS:g} s"
+            raise PublishError(f"LocalStack does not answer: {why}") from error
         return reply
 
 
