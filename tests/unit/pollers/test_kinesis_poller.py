@@ -123,6 +123,7 @@ async def test_retries_end_and_the_on_failure_destination_is_told() -> None:
     await world.fleet.stop()
 
 
+@pytest.mark.rule("stream.bisect", "stream.partial-bisect")
 @pytest.mark.parametrize(("handler", "options"), [(_fail_from_bad, PARTIAL), (_raise_on_bad, {})])
 @virtual_time
 async def test_bisect_dead_letters_exactly_the_poison(handler: Any, options: dict[str, Any]) -> None:

@@ -1,0 +1,71 @@
+"""Lambda's limits on real processes: the account's concurrency, request rates, and what an invoke is billed."""
+
+import asyncio
+import json
+import math
+import re
+from collections import Counter
+
+import pytest
+from deployed import Emulator, Journal, StartCompute
+
+from testbed.compute.invoke import Compute
+from testbed.semantics.concurrency import Limits
+
+SLEEPER = "import time\ndef handler(event, context): time.sleep(event)"
+
+
+async def reasons(compute: Compute, *functions: str, seconds: float = 0.0) -> list[str | None]:
+    """Why each of these invokes, all at once, was throttled; None for those that ran."""
+    payload = json.dumps(seconds).encode()
+    results = await asyncio.gather(*(compute.invoke(name, payload, caller="client") for name in functions))
+    return [str(result.error.members["Reason"]) if result.error else None for result in results]
+
+
+@pytest.mark.rule("concurrency.account", "concurrency.unreserved-pool", "throttle.reasons", "throttle.shape")
+async def test_functions_share_what_the_account_has_unreserved(emulator: Emulator, start_compute: StartCompute) -> None:
+    """Of three, one is reserved: the two others are used up by the second and the third invoke."""
+    compute = await start_compute(concurrency=Limits(account_concurrency=3))
+    for name in ("orders", "invoices", "reserved"):
+        emulator.deploy(name, SLEEPER)
+    emulator.reserved["reserved"] = 1
+    for name in ("orders", "invoices", "reserved"):
+        assert await reasons(compute, name) == [None]
+    found = await reasons(compute, "reserved", "orders", "invoices", "orders", seconds=1.0)
+    assert found[0] is None
+    assert Counter(found[1:]) == {None: 2, "ConcurrentInvocationLimitExceeded": 1}
+    assert await reasons(compute, "orders") == [None]
+    assert compute.stats().throttles == 1
+
+
+@pytest.mark.rule("concurrency.request-rate", "throttle.reasons")
+@pytest.mark.parametrize(
+    ("reserved", "reason"),
+    [(None, "FunctionInvocationRateLimitExceeded"), (10, "ReservedFunctionInvocationRateLimitExceeded")],
+)
+async def test_more_requests_than_the_concurrency_allows_in_a_second_are_throttled(
+    emulator: Emulator, start_compute: StartCompute, reserved: int | None, reason: str
+) -> None:
+    """A tenth of a request a second for each unit, here: one for ten units, whatever else would run."""
+    account = 10 if reserved is None else 1000
+    compute = await start_compute(concurrency=Limits(account_concurrency=account, requests_per_concurrency=0.1))
+    emulator.deploy("orders", SLEEPER)
+    if reserved:
+        emulator.reserved["orders"] = reserved
+    assert set(await reasons(compute, "orders", "orders")) == {None, reason}
+
+
+@pytest.mark.rule("environment.init-is-billed")
+async def test_a_cold_invoke_is_billed_with_its_initialisation(
+    emulator: Emulator, compute: Compute, journal: Journal
+) -> None:
+    """In the log and in the journal; a warm one is billed by its duration alone, in whole milliseconds."""
+    emulator.deploy("orders", "import time\ntime.sleep(0.05)\ndef handler(event, context): pass")
+    cold, warm = [(await compute.invoke("orders", b"{}", caller="client")).log_tail.decode() for _ in range(2)]
+    for report, hop in zip((cold, warm), journal.hops, strict=True):
+        init = re.search(r"\tInit Duration: ([\d.]+) ms", report)
+        assert bool(init) is (report is cold)
+        spent = hop["duration"] + (float(init[1]) if init else 0.0)
+        assert hop["billed"] == pytest.approx(math.ceil(spent), abs=1)  # of numbers that are rounded themselves
+        assert f"\tBilled Duration: {hop['billed']} ms" in report
+    assert journal.hops[0]["billed"] >= 50
