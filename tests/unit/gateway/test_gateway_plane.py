@@ -319,6 +319,25 @@ def _client(plane: Plane) -> Callable[..., Awaitable[dict[str, Any]]]:
     return AwsClient(plane.gateway.aws, "127.0.0.1:4566").call
 
 
+async def test_the_end_waits_until_cloudwatch_is_up_to_date(
+    plane: Plane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it, logs too; but not for a LocalStack that the network is cut to."""
+    asked: list[int | None] = []
+
+    async def flush(log_bytes: int | None = None) -> bool:
+        asked.append(log_bytes)
+        return True
+
+    monkeypatch.setattr(plane.observability, "flush", flush)
+    await plane.begin(order(tmp_path / "journal.jsonl"))
+    await plane.end()
+    assert asked.count(None) == 1
+    plane.cut("localstack")
+    await plane.end()
+    assert asked.count(None) == 1
+
+
 async def test_a_journal_that_cannot_be_opened_leaves_no_fault_armed(plane: Plane, tmp_path: Path) -> None:
     """The command is told, and what is deployed later is not hit by chaos."""
     fault = {"type": "Throttle", "service": "sqs", "probability": 1.0}
