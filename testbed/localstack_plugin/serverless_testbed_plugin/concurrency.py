@@ -114,8 +114,7 @@ def _told_by_the_plane(answer: Callable[..., Any]) -> Callable[..., Any]:
         if function is not None and function.provisioned_concurrency_configs:
             states = _ask_plane(_STATES_PATH, {"function": function.function_name})["versions"]
             for qualifier, asked in list(function.provisioned_concurrency_configs.items()):
-                alias = function.aliases.get(qualifier)
-                version = alias.function_version if alias else qualifier
+                version = _version(function, qualifier)
                 arn = function.versions[version].id.qualified_arn()
                 manager = provider.lambda_service.get_lambda_version_manager(arn)
                 _tell(manager, state_of(states.get(version), asked.last_modified))
@@ -161,8 +160,9 @@ def _with_what_is_provisioned(delete: Callable[..., Any]) -> Callable[..., Any]:
         answer = delete(provider, context, function_name, *args, **kwargs)
         function = _function(context, function_name)
         if function is not None:
-            for qualifier in set(function.provisioned_concurrency_configs) - {*function.versions, *function.aliases}:
-                function.provisioned_concurrency_configs.pop(qualifier)
+            for qualifier in list(function.provisioned_concurrency_configs):
+                if _version(function, qualifier) not in function.versions:
+                    function.provisioned_concurrency_configs.pop(qualifier)
         return answer
 
     return call
@@ -186,6 +186,12 @@ def _counted_once(answer: Callable[..., Any]) -> Callable[..., Any]:
         return settings
 
     return call
+
+
+def _version(function: Any, qualifier: str) -> str:
+    """The version that a qualifier stands for."""
+    alias = function.aliases.get(qualifier)
+    return str(alias.function_version) if alias else qualifier
 
 
 def _function(context: Any, function: str) -> Any:
