@@ -18,7 +18,7 @@ from multidict import CIMultiDict
 from testbed.gateway.emulator import EmulatorUnreachableError
 from testbed.gateway.function_logs import LogEvents, PublishError, refusal_of
 from testbed.gateway.message import Inbound, Reply
-from testbed.semantics.hop_metrics import observe
+from testbed.semantics.hop_metrics import event_counts_of, observe
 from testbed.semantics.metrics import Datum, Metrics, batches
 
 _PAUSE_SECONDS: Final = 1.0
@@ -62,6 +62,10 @@ class Observability:
     def observe(self, hop: str, fields: Mapping[str, Any]) -> None:
         """A line of the journal, recorded or not."""
         observe(self._metrics, hop, fields, time.time())
+
+    def use(self, mappings: Iterable[Mapping[str, Any]]) -> None:
+        """These event source mappings are there, as LocalStack lists them."""
+        self._metrics.event_counts = event_counts_of(mappings)
 
     async def turn(self) -> None:
         """Publish what there is, and rest."""

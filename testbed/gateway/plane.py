@@ -436,6 +436,7 @@ class Plane:
         for status in self.fleet.status():
             if status.source not in sources:  # nobody reads what it took: its backlog is none
                 self.gateway.streamed_in.pop(status.source.rpartition("/")[2], None)
+        self.observability.use(mappings)
         await self.fleet.reconcile(mappings)
         return any(mapping["State"] in _TRANSIENT for mapping in mappings)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from testbed.semantics.hop_metrics import observe
+from testbed.semantics.hop_metrics import event_counts_of, observe
 from testbed.semantics.metrics import MOST_VALUES, Metrics, Samples, batches, condensed
 
 _NOON = 1_795_521_600.0
@@ -13,9 +13,10 @@ _OF_VERSION = {"ProvisionedConcurrentExecutions", "ProvisionedConcurrencyUtiliza
 Told = dict[tuple[str, str, str], Samples]
 
 
-def told(*hops: tuple[str, dict[str, Any]], now: float = _NOON) -> Told:
+def told(*hops: tuple[str, dict[str, Any]], now: float = _NOON, event_counts: tuple[str, ...] = ()) -> Told:
     """By namespace, metric and values of the dimensions: what CloudWatch is told of these hops."""
     metrics = Metrics()
+    metrics.event_counts = frozenset(event_counts)
     for hop, fields in hops:
         observe(metrics, hop, fields, now)
     return {
@@ -126,7 +127,8 @@ def test_events_of_a_mapping_by_what_became_of_them() -> None:
         ("mapping", {**common, "event": event, "records": records, "failed": 2})
         for event, records in [("throttled", 8), ("batch", 8), ("filtered", 2), ("discarded", 4)]
     ]
-    found = told(*calls, *hops)
+    assert told(*calls, *hops, event_counts=("another",)) == {}
+    found = told(*calls, *hops, event_counts=("u",))
     assert {key[1:]: samples for key, samples in found.items()} == {
         ("PolledEventCount", "u"): {10: 1},
         ("DeletedEventCount", "u"): {6: 1},
@@ -135,6 +137,14 @@ def test_events_of_a_mapping_by_what_became_of_them() -> None:
         ("FilteredOutEventCount", "u"): {2: 1},
         ("DroppedEventCount", "u"): {4: 1},
     }
+
+
+@pytest.mark.rule("metrics.mapping-config")
+def test_a_mapping_has_counts_of_events_if_it_asks_for_them() -> None:
+    """Lambda API reference, EventSourceMappingMetricsConfig: Metrics includes EventCount."""
+    configurations: list[Any] = [None, {}, {"Metrics": []}, {"Metrics": ["EventCount"]}, {"Metrics": ["ErrorCount"]}]
+    entries = [{"UUID": str(number), "MetricsConfig": found} for number, found in enumerate(configurations)]
+    assert event_counts_of([*entries, {"UUID": "silent"}]) == {"3"}
 
 
 @pytest.mark.rule("metrics.iterator-age")

@@ -140,7 +140,7 @@ def test_the_page_reads_metrics_as_it_says(
     client.delete_alarms(AlarmNames=[function.name])
 
 
-@pytest.mark.rule("metrics.sqs", "metrics.mapping-counts")
+@pytest.mark.rule("metrics.sqs", "metrics.mapping-counts", "metrics.mapping-config")
 def test_metrics_of_a_queue_and_its_mapping_are_those_of_the_journal(
     bed: RunningTestbed, journal: JournalReader, recording_function: Deploy, flush: Callable[[], None],
     statistics: Statistics,
@@ -151,8 +151,9 @@ def test_metrics_of_a_queue_and_its_mapping_are_those_of_the_journal(
     queue, unread = unique("orders"), unique("unread")
     url = client.create_queue(QueueName=queue)["QueueUrl"]
     mapping = bed.aws.client("lambda").create_event_source_mapping(
-        EventSourceArn=f"arn:aws:sqs:us-east-1:000000000000:{queue}", FunctionName=function.name, BatchSize=5
-    )["UUID"]
+        EventSourceArn=f"arn:aws:sqs:us-east-1:000000000000:{queue}", FunctionName=function.name, BatchSize=5,
+        MetricsConfig={"Metrics": ["EventCount"]},
+    )["UUID"]  # fmt: skip
     for number in range(12):
         client.send_message(QueueUrl=url, MessageBody="x" * (number + 1))
     left = client.create_queue(QueueName=unread)["QueueUrl"]

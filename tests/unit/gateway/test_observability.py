@@ -262,6 +262,10 @@ async def test_a_refusal_of_cloudwatch_is_no_success() -> None:
             {"records": 2, "behind_ms": 70},
         ),
         (
+            "dynamodbstreams", "GetRecords", {},
+            {"Records": [{"eventVersion": "1.1", "dynamodb": {"SequenceNumber": "1"}}] * 3}, {"records": 3},
+        ),
+        (
             "sqs", "ReceiveMessage", {}, {"Messages": [{"ReceiptHandle": "h", "Body": '{"ReceiptHandle": 1}'}] * 2},
             {"records": 2},
         ),
