@@ -7,10 +7,12 @@ import re
 from collections import Counter
 
 import pytest
-from deployed import Emulator, Journal, StartCompute
+from deployed import Emulator, Journal, StartCompute, until
 
 from testbed.compute.invoke import Compute
 from testbed.semantics.concurrency import Limits
+from testbed.semantics.lifecycle import LifecycleProfile
+from testbed.semantics.provisioned import ProvisionedProfile
 
 SLEEPER = "import time\ndef handler(event, context): time.sleep(event)"
 
@@ -69,3 +71,24 @@ async def test_a_cold_invoke_is_billed_with_its_initialisation(
         assert hop["billed"] == pytest.approx(math.ceil(spent), abs=1)  # of numbers that are rounded themselves
         assert f"\tBilled Duration: {hop['billed']} ms" in report
     assert journal.hops[0]["billed"] >= 50
+
+
+@pytest.mark.rule("environment.provisioned-init", "provisioned.no-scaling-rate")
+async def test_provisioned_environments_have_longer_to_start_and_need_no_scaling_rate(
+    emulator: Emulator, start_compute: StartCompute
+) -> None:
+    """Initialisation takes longer than on demand it may, and on demand nothing may start at all."""
+    compute = await start_compute(
+        concurrency=Limits(scaling_burst=0, scaling_per_second=0),
+        lifecycle=LifecycleProfile(init_seconds=0.05, provisioned_init_seconds=20),
+        provisioned=ProvisionedProfile(allocation_delay=0.05, allocation_per_minute=60_000),
+    )
+    source = "import time\ntime.sleep(0.5)\ndef handler(event, context): return 1"
+    emulator.deploy("orders", source)
+    emulator.publish("orders", "1", source)
+    emulator.provisioned["orders"] = {"1": 1}
+    compute.invalidate("orders", "PutProvisionedConcurrencyConfig")
+    await until(lambda: compute.provisioned("orders").get("1", {}).get("status") == "READY")
+    provisioned = await compute.invoke("orders", b"{}", caller="client", qualifier="1")
+    assert (provisioned.status, provisioned.payload) == (200, b"1")
+    assert await reasons(compute, "orders") == ["FunctionInvocationRateLimitExceeded"]
