@@ -138,6 +138,7 @@ async def test_a_throttled_index_throttles_its_table() -> None:
     assert (await put(world)).status == 200
 
 
+@pytest.mark.rule("dynamodb.units", "dynamodb.item-size")
 async def test_an_index_counts_only_what_is_projected_into_it() -> None:
     """The rest of the item may be as large as it wants."""
     world = behind(table(100, GlobalSecondaryIndexes=[index(2, "INCLUDE", "note")]))

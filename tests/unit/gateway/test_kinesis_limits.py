@@ -54,7 +54,7 @@ async def put(world: Behind, *records: dict[str, str]) -> tuple[Any, dict[str, A
     return await world.ask("kinesis", "PutRecords", StreamName="orders", Records=list(records))
 
 
-@pytest.mark.rule("kinesis.put-record-error")
+@pytest.mark.rule("kinesis.put-record-error", "kinesis.hash-key")
 async def test_a_record_over_the_limit_is_refused() -> None:
     """With the documented error; the other shard takes on, and so does this one when its time has come."""
     world = behind(write_records=1)
