@@ -131,7 +131,8 @@ def test_environments_are_there_before_the_first_invoke(
     assert kinds == {"provisioned-concurrency": 2, "on-demand": 1}
     lines = journal.wait_for("lambda", count=3, function=function.name)
     assert Counter((line["provisioned"], line["cold"]) for line in lines) == {(True, False): 2, ("spillover", True): 1}
-    orders.client.delete_provisioned_concurrency_config(FunctionName=function.name, Qualifier=qualifier)
+    deleted = orders.client.delete_provisioned_concurrency_config(FunctionName=function.name, Qualifier=qualifier)
+    assert deleted["ResponseMetadata"]["RetryAttempts"] == 0
     with pytest.raises(orders.client.exceptions.ProvisionedConcurrencyConfigNotFoundException):
         orders.provisioned(qualifier)
     wait_until(lambda: function.invoke(Qualifier=qualifier) == "on-demand", "the end of what was provisioned")

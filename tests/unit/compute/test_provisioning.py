@@ -183,3 +183,39 @@ async def test_a_reset_ends_it(emulator: Emulator, start_compute: StartCompute) 
     await compute.reset()
     assert compute.provisioned("orders") == {}
     await until(lambda: compute.provisioned("orders") and state(compute)[0] == "READY")
+
+
+async def test_a_reset_and_a_deletion_at_once_both_succeed(emulator: Emulator, start_compute: StartCompute) -> None:
+    """As when a scenario removes what it deployed, and the next profile is chosen."""
+    compute = await start_compute(provisioned=SOON)
+    deploy(emulator, 1)
+    await ready(compute, 1)
+    emulator.provisioned["orders"] = {}
+    await asyncio.gather(compute._provisioning.clear(), compute._provisioning.read("orders"))
+    assert compute.provisioned("orders") == {}
+    await until(lambda: not compute._processes.pids)
+
+
+async def test_what_is_being_read_during_a_reset_is_not_started(
+    emulator: Emulator, start_compute: StartCompute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would end it."""
+    compute = await start_compute(provisioned=ProvisionedProfile(allocation_delay=0.0))
+    deploy(emulator, 1)
+    asked, may_answer, call = asyncio.Event(), asyncio.Event(), emulator.call
+
+    async def slow(service: str, operation: str, params: dict[str, Any], **who: Any) -> dict[str, Any]:
+        answer = await call(service, operation, params, **who)
+        if operation == "ListProvisionedConcurrencyConfigs":
+            asked.set()
+            await may_answer.wait()
+        return answer
+
+    monkeypatch.setattr(emulator, "call", slow)
+    compute.invalidate("orders", "PutProvisionedConcurrencyConfig")
+    await asked.wait()
+    await compute.reset()
+    may_answer.set()
+    async with compute._reservations:  # the reading is done
+        assert not compute._provisioning.has("orders")
+    assert not compute._processes.pids
