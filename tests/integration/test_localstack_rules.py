@@ -1,12 +1,14 @@
 """Documented numbers of what LocalStack carries out, asked of its own code, whose waits and clock are taken over."""
 
+import asyncio
 import json
 import subprocess
 from typing import Any
 
 import pytest
+from engines import ENGINES
 
-from testbed.engine.installation import Installation, choose
+from testbed.engine.installation import Installation, choose, ensure_installed
 from testbed.engine.localstack import PLUGIN_FOLDER
 
 RETRIER = """
@@ -85,9 +87,10 @@ print(json.dumps(round(clock - received)))
 @pytest.fixture(scope="module")
 def localstack() -> Installation:
     """The one that the process engine runs."""
+    if "process" not in ENGINES.tested:
+        pytest.skip("only containers are tested")
     installation = choose()
-    if not installation.present:
-        pytest.skip("LocalStack is not installed: only containers are tested")
+    asyncio.run(ensure_installed(installation, print, {}))
     return installation
 
 
