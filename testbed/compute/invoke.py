@@ -68,6 +68,7 @@ class Request:
         identity: What stays the same of the invoke over runs with the same seed.
         trace: The trace header.
         client_context: The client context, JSON.
+        accepted: When an asynchronous one was, by the loop's clock.
     """
 
     reference: Reference
@@ -77,6 +78,7 @@ class Request:
     identity: str
     trace: str | None = None
     client_context: str | None = None
+    accepted: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -332,6 +334,7 @@ class Compute:
         if not isinstance(found, Function):
             return _refused(found)
         if invocation_type == "Event":
+            request = replace(request, accepted=asyncio.get_running_loop().time())
             self._events.submit(self._event(request), functools.partial(self._attempt, request))
         status = 202 if invocation_type == "Event" else 204
         return InvokeResult(status, b"", None, None, None, found.version, request_id=request.request_id)
@@ -345,6 +348,8 @@ class Compute:
             result, run, facts = _refused(found), None, _NEVER_ADMITTED
         else:
             result, run, facts = await self._admitted(found, request)
+        if request.accepted is not None:
+            facts = {**facts, "age": round(started - request.accepted, 3)}
         result = replace(result, request_id=request.request_id)
         trace = parse_trace(request.trace)
         self._journal.record(

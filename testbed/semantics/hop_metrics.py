@@ -59,6 +59,8 @@ def _invoked(metrics: Metrics, fields: _Fields, at: float) -> None:
         count(tally["Errors"], int(fields.get("cause") is not None))
         if (duration := fields.get("duration")) is not None:
             count(tally["Duration"], round(duration, 2))
+        if (age := fields.get("age")) is not None:
+            metrics.add(at, ("function", fields["function"]), "AsyncEventAge", round(age * 1000))
         if (name := _PROVISIONED.get(fields.get("provisioned"))) is not None:
             count(tally[name], 1)
     if (running := fields.get("running")) is not None:
@@ -86,15 +88,10 @@ def _concurrent(metrics: Metrics, fields: _Fields, running: Mapping[str, float],
 
 
 def _asynchronous(metrics: Metrics, fields: _Fields, at: float) -> None:
-    """What became of an asynchronous invoke; its age is that at which it was done with."""
-    if fields.get("function") is None:
-        return
-    tally = metrics.tally(at, ("function", fields["function"]))
+    """What became of an asynchronous invoke."""
     name = _ASYNC_EVENTS.get(fields["event"])
     if name is not None:
-        count(tally[name], 1)
-    if (age := fields.get("age")) is not None:
-        count(tally["AsyncEventAge"], round(age * 1000))
+        metrics.add(at, ("function", fields["function"]), name, 1)
 
 
 _ASYNC_EVENTS: Final = {

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from testbed.semantics.concurrency import Concurrency, Limits, Served
 from testbed.semantics.hop_metrics import event_counts_of, observe
 from testbed.semantics.metrics import MOST_VALUES, Metrics, Samples, batches, condensed
 
@@ -68,6 +69,20 @@ def test_concurrency_of_the_account_is_no_sum_of_functions() -> None:
     }
 
 
+@pytest.mark.rule("metrics.concurrency")
+def test_what_is_in_use_by_function_and_account() -> None:
+    """Lambda developer guide, Monitoring concurrency: what is reserved or provisioned is claimed, used or not."""
+    concurrency = Concurrency(Limits())
+    concurrency.reserve("reserved", 10)
+    concurrency.provision("provisioned", "1", 3)
+    for function, version in [("reserved", "$LATEST"), ("provisioned", "1"), ("f", "$LATEST"), ("f", "2")]:
+        assert isinstance(concurrency.admit(function, version, now=0.0), Served)
+    assert concurrency.in_use("f") == {"function": 2, "account": 4, "unreserved": 2, "claimed": 15}
+    assert concurrency.in_use("provisioned", "1") == {
+        "function": 1, "account": 4, "unreserved": 2, "claimed": 15, "provisioned": 1, "allocated": 3,
+    }  # fmt: skip
+
+
 @pytest.mark.rule("metrics.provisioned")
 def test_invokes_on_provisioned_concurrency_and_beside_it() -> None:
     """Lambda developer guide, Concurrency metrics: utilization 0.5 is 50 per cent, of a version or an alias."""
@@ -106,9 +121,16 @@ def test_a_hop_counts_for_the_minute_in_which_it_began() -> None:
 )
 def test_what_becomes_of_an_asynchronous_invoke(event: str, metric: str) -> None:
     """Lambda developer guide, Asynchronous invocation metrics."""
-    found = told(("async", {"event": event, "function": "f", "age": 1.5002}))
-    assert found["Lambda", metric, "f"] == {1: 1}
-    assert found["Lambda", "AsyncEventAge", "f"] == {1500: 1}
+    found = told(("async", {"event": event, "function": "f"}), ("async", {"event": "error", "cause": "a bug"}))
+    assert {name: samples for (_, name, where), samples in found.items() if where == "f"} == {metric: {1: 1}}
+
+
+@pytest.mark.rule("metrics.async")
+def test_the_age_of_an_event_is_that_at_which_the_function_is_invoked() -> None:
+    """Lambda developer guide: AsyncEventAge, at each attempt; a throttled one invokes nothing."""
+    throttled = invoke(status=429, duration=None, cause="throttle", age=0.5)
+    found = told(invoke(age=0.0002, cause="error"), throttled, invoke(age=1.5002), invoke())
+    assert found["Lambda", "AsyncEventAge", "f"] == {0: 1, 1500: 1}
 
 
 @pytest.mark.rule("metrics.mapping-counts")

@@ -63,8 +63,9 @@ def tell(bed: RunningTestbed, function: RecordingFunction, condition: str, arn: 
 
 
 @pytest.mark.rule(
-    "async.function-errors", "async.destination-record", "async.dead-letter-queue", "async.dead-letter-attributes"
-)
+    "async.function-errors", "async.destination-record", "async.dead-letter-queue", "async.dead-letter-attributes",
+    "metrics.async",
+)  # fmt: skip
 def test_what_fails_three_times_is_told_to_destination_and_dead_letter_queue(
     bed: RunningTestbed, journal: JournalReader, recording_function: Deploy
 ) -> None:
@@ -101,6 +102,10 @@ def test_what_fails_three_times_is_told_to_destination_and_dead_letter_queue(
         assert AsyncFailures(url.rpartition("/")[2]).ids(places) == Counter({"o-1": 1})
     (dropped,) = journal.wait_for("async", event="dropped", function=function.name)
     assert (dropped["attempts"], dropped["cause"]) == (3, "function error")
+    ages = [line["age"] for line in journal.lines("lambda", function=function.name)]
+    assert len(ages) == len(set(ages)) == 3
+    assert ages == sorted(ages)
+    assert ages[-1] <= dropped["age"]
     assert journal.wait_for("aws", operation="SendMessage", caller=f"async:{function.name}", count=2)
 
 
