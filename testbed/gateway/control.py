@@ -48,6 +48,7 @@ class Control:
             "profile": self._profile,
             "quotas": self._quotas,
             "provisioned": self._provisioned,
+            "delivery": self._delivery,
             "begin": self._begin,
             "end": self._end,
             "flush": self._flush,
@@ -114,6 +115,9 @@ class Control:
 
     async def _provisioned(self, order: _Answer) -> _Answer:
         return {"versions": self._plane.compute.provisioned(order["function"])}
+
+    async def _delivery(self, order: _Answer) -> _Answer:
+        return {"delivered": await self._plane.deliveries.accept(order)}
 
     async def _begin(self, order: _Answer) -> _Answer:
         await self._plane.begin(order)

@@ -30,6 +30,7 @@ def install() -> None:
     from .changes import ChangeNotifier  # noqa: PLC0415
     from .cloudwatch import keep_metrics_as_aws_does  # noqa: PLC0415
     from .concurrency import provision_in_the_plane, use_quotas  # noqa: PLC0415
+    from .deliveries import deliver_by_the_plane  # noqa: PLC0415
     from .event_invoke import take_buckets_on_failure  # noqa: PLC0415
     from .function_urls import name_urls_of_the_gateway  # noqa: PLC0415
     from .invoke import forward  # noqa: PLC0415
@@ -45,6 +46,7 @@ def install() -> None:
     keep_metrics_as_aws_does()
     take_weights_in_updates()
     provision_in_the_plane()
+    deliver_by_the_plane()
     queues.count_in_queues()
     expire_messages_as_sqs_does()
     handlers.serve_custom_service_request_handlers.append(refuse)
