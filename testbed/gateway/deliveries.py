@@ -30,7 +30,7 @@ from testbed.trace import fresh_trace_header, parse_trace
 
 CALLER: Final = "emulator"
 _ANSWERED_AFTER: Final = 1.0
-"""Seconds for which the emulator waits for the first attempt: so long, messages of a FIFO topic keep their order."""
+"""Seconds for which the emulator waits for the first attempt, so that what arrives at once is there when it answers."""
 
 _log: Final = logging.getLogger(__name__)
 
@@ -62,6 +62,15 @@ class Delivery:
     policy: RetryPolicy
     dead_letter: str | None
     letter: dict[str, Any]
+
+    @property
+    def lane(self) -> tuple[str, str] | None:
+        """Subscription and message group, where deliveries keep their order: from a FIFO topic to a FIFO queue.
+
+        Source: Amazon SNS developer guide, Amazon SNS message ordering details for FIFO topics.
+        """
+        group = self.params.get("MessageGroupId")
+        return (self.source, group) if self.by == "sns" and self.target.endswith(".fifo") and group else None
 
     @classmethod
     def from_json(cls, order: Mapping[str, Any]) -> "Delivery":
@@ -100,6 +109,7 @@ class Deliveries:
         self._journal = journal
         self._profile = aws_profile
         self._tasks: set[asyncio.Task[bool]] = set()
+        self._last: dict[tuple[str, str], asyncio.Task[bool]] = {}
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -111,9 +121,12 @@ class Deliveries:
     async def accept(self, order: Mapping[str, Any]) -> bool:
         """Take a delivery over; says, once the first attempt has ended, whether it has arrived."""
         first = asyncio.Event()
-        task = asyncio.create_task(self._deliver(Delivery.from_json(order), first))
+        each = Delivery.from_json(order)
+        task = asyncio.create_task(self._deliver(each, first, self._last.get(each.lane) if each.lane else None))
         self._tasks.add(task)
-        task.add_done_callback(self._done)
+        if each.lane:
+            self._last[each.lane] = task
+        task.add_done_callback(lambda _: self._done(task, each.lane))
         task.add_done_callback(lambda _: first.set())
         with suppress(TimeoutError):
             async with asyncio.timeout(_ANSWERED_AFTER):
@@ -127,14 +140,17 @@ class Deliveries:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _deliver(self, each: Delivery, first: asyncio.Event) -> bool:
+    async def _deliver(self, each: Delivery, first: asyncio.Event, earlier: "asyncio.Task[bool] | None") -> bool:
+        if earlier and not earlier.done():
+            first.set()
+            await asyncio.wait({earlier})
         profile, now = self._profile, asyncio.get_running_loop().time
         way = SnsDelivery(profile.sns) if each.by == "sns" else EventsDelivery(profile.events, each.policy)
         started, attempts = now(), 0
         params = each.params | (self._queue(each.target) if each.service == "sqs" else {})
         while True:
             attempts += 1
-            failure = await self._try(each, each.service, each.operation, params)
+            failure = await self._try(each, params)
             age = now() - started
             if failure is None:
                 if attempts > 1:
@@ -173,9 +189,9 @@ class Deliveries:
                 return True
         return False
 
-    async def _try(self, each: Delivery, service: str, operation: str, params: dict[str, Any]) -> Failure | None:
+    async def _try(self, each: Delivery, params: dict[str, Any]) -> Failure | None:
         try:
-            await self._aws.call(service, operation, params, caller=CALLER, trace=each.trace)
+            await self._aws.call(each.service, each.operation, params, caller=CALLER, trace=each.trace)
         except AwsCallError as error:
             return Failure(error.code, error.status, error.message)
         return None
@@ -191,8 +207,10 @@ class Deliveries:
             trace=trace[0] if trace else None,
         )  # fmt: skip
 
-    def _done(self, task: "asyncio.Task[bool]") -> None:
+    def _done(self, task: "asyncio.Task[bool]", lane: tuple[str, str] | None) -> None:
         self._tasks.discard(task)
+        if lane and self._last.get(lane) is task:
+            del self._last[lane]
         if not task.cancelled() and (error := task.exception()) is not None:
             self._journal.record("delivery", event="error", cause=repr(error))
             _log.error("a delivery was lost to a bug", exc_info=error)

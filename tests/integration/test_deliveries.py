@@ -226,6 +226,33 @@ def test_each_message_of_a_batch_ends_in_the_dead_letter_queue_after_the_last_at
 
 
 @pytest.mark.one_engine
+@pytest.mark.rule("sns.retries")
+def test_a_fifo_topic_keeps_the_order_of_a_group_over_an_outage(bed: RunningTestbed, arm: Arm) -> None:
+    """What waits holds back what was published later, and each arrives once."""
+    fifo = {"FifoQueue": "true", "ContentBasedDeduplication": "true"}
+    sqs, sns = bed.aws.client("sqs"), bed.aws.client("sns")
+    name = f"{unique('queue')}.fifo"
+    url = sqs.create_queue(QueueName=name, Attributes=fifo)["QueueUrl"]
+    topic = sns.create_topic(
+        Name=f"{unique('topic')}.fifo", Attributes={"FifoTopic": "true", "ContentBasedDeduplication": "true"}
+    )["TopicArn"]
+    raw = {"RawMessageDelivery": "true"}
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=deploy.queue_arn(bed.aws, url), Attributes=raw)
+    journal = arm(outage("sqs", "SendMessage", name))
+    sns.publish(TopicArn=topic, Message="0", MessageGroupId="a")
+    journal.wait_for("delivery", event="waiting")
+    arm()
+    for number in range(1, 5):
+        sns.publish(TopicArn=topic, Message=str(number), MessageGroupId="a")
+    bodies: list[str] = []
+    while len(bodies) < 5 and (messages := received(bed, url)):
+        bodies += [message["Body"] for message in messages]
+        for message in messages:
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    assert bodies == ["0", "1", "2", "3", "4"]
+
+
+@pytest.mark.one_engine
 def test_the_end_of_a_run_forgets_what_waits(
     bed: RunningTestbed,
     recording_function: Deploy,
