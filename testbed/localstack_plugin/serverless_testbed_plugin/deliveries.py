@@ -2,7 +2,7 @@
 
 LocalStack's own attempts are those of boto3's retries, within 15 s, past the gateway's faults and limits; it does not
 look at the RetryPolicy and the DeadLetterConfig of a rule's target. HTTP, e-mail, SMS, push and Firehose subscriptions
-stay LocalStack's own, and so do targets without a call that boto3 makes.
+stay LocalStack's own, and so do targets that are no function, queue, topic, stream, state machine or event bus.
 """
 
 import base64
@@ -48,8 +48,8 @@ def _to_function(publisher: Any, context: Any, subscriber: Mapping[str, Any]) ->
         "InvocationType": "Event",
         "Payload": publisher.prepare_message(context.message, subscriber, context.topic_attributes),
     }
-    body = create_sns_message_body(context.message, subscriber, context.topic_attributes)
-    _notify(context, subscriber, ("lambda", "Invoke"), call, {"MessageBody": body})
+    body = functools.partial(create_sns_message_body, context.message, subscriber, context.topic_attributes)
+    _notify(context, subscriber, ("lambda", "Invoke"), call, lambda: {"MessageBody": body()})
 
 
 def _to_queue(publisher: Any, context: Any, subscriber: Mapping[str, Any]) -> None:
@@ -60,15 +60,23 @@ def _to_queue(publisher: Any, context: Any, subscriber: Mapping[str, Any]) -> No
         **publisher.get_sqs_kwargs(context.message, subscriber),
     }
     traced = {"MessageSystemAttributes": create_sqs_system_attributes(context.request_headers)}
-    _notify(context, subscriber, ("sqs", "SendMessage"), message | traced, message)
+    _notify(context, subscriber, ("sqs", "SendMessage"), message | traced, lambda: message)
 
 
 def _notify(
-    context: Any, subscriber: Mapping[str, Any], call: tuple[str, str], params: Mapping[str, Any], letter: Any
+    context: Any,
+    subscriber: Mapping[str, Any],
+    call: tuple[str, str],
+    params: Mapping[str, Any],
+    letter: Callable[[], Mapping[str, Any]],
 ) -> None:
-    """Deliver a message to a subscription, and let LocalStack log what became of it."""
+    """Deliver a message to a subscription, and let LocalStack log what became of it.
+
+    The ``letter`` is made where there is a dead-letter queue only: it is signed, which takes a millisecond.
+    """
     from localstack.services.sns.publisher import store_delivery_log  # noqa: PLC0415  # see start.install
 
+    dead_letter = json.loads(subscriber.get("RedrivePolicy") or "{}").get("deadLetterTargetArn")
     arrived = _deliver(
         {
             "by": "sns",
@@ -78,8 +86,8 @@ def _notify(
             "operation": call[1],
             "params": params,
             "trace": context.request_headers.get(_TRACE_HEADER),
-            "dead_letter": json.loads(subscriber.get("RedrivePolicy") or "{}").get("deadLetterTargetArn"),
-            "letter": letter,
+            "dead_letter": dead_letter,
+            "letter": letter() if dead_letter else None,
         }
     )
     store_delivery_log(context.message, subscriber, success=arrived, topic_attributes=context.topic_attributes)
