@@ -293,6 +293,7 @@ def _is_quiet(status: dict[str, Any], since: float) -> bool:
     return (
         not status["concurrency"]
         and not status["queued_events"]
+        and not status["deliveries"]
         and not status["queue_depth"]
         and all(
             mapping["idle"] and (not _is_stream(mapping["source"]) or (mapping["caught_up_at"] or 0) >= since)

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from testbed.compute.aws import AwsCallError
+from testbed.semantics.delivery_retries import Failure, is_client_error
 from testbed.semantics.invocation_record import EVENT_SOURCE
 
 Call = Callable[[str, str, dict[str, Any]], Awaitable[dict[str, Any]]]
 """Calls an operation of a service with boto3's parameters, in somebody's name."""
 
-_CLIENT_ERROR, _THROTTLED, _SERVER_ERROR = 400, 429, 500
-_THROTTLE_CODES: Final = ("Throttl", "TooManyRequests", "SlowDown")
+_CLIENT_ERROR, _SERVER_ERROR = 400, 500
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,9 +47,7 @@ async def send(call: Call, arn: str, document: Document) -> None:
 
 def is_final(error: AwsCallError) -> bool:
     """Whether it is of no use to try again: what is refused is neither throttled nor hit by a failing service."""
-    if not _CLIENT_ERROR <= error.status < _SERVER_ERROR or error.status == _THROTTLED:
-        return False
-    return not any(code in error.code for code in _THROTTLE_CODES)
+    return is_client_error(Failure(error.code, error.status, error.message))
 
 
 async def _to_queue(call: Call, arn: str, document: Document) -> None:

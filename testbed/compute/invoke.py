@@ -35,7 +35,7 @@ from testbed.compute.runtime_api import Invocation, RuntimeApi
 from testbed.compute.versions import Aliases
 from testbed.errors import EngineDiedError
 from testbed.semantics import function_errors
-from testbed.semantics.concurrency import Concurrency, Served, ThrottleReason
+from testbed.semantics.concurrency import Concurrency, Limits, Served, ThrottleReason
 from testbed.semantics.lifecycle import billed_milliseconds
 from testbed.semantics.profiles import Profile, aws
 from testbed.trace import parse_trace
@@ -68,6 +68,7 @@ class Request:
         identity: What stays the same of the invoke over runs with the same seed.
         trace: The trace header.
         client_context: The client context, JSON.
+        accepted: When an asynchronous one was, by the loop's clock.
     """
 
     reference: Reference
@@ -77,6 +78,7 @@ class Request:
     identity: str
     trace: str | None = None
     client_context: str | None = None
+    accepted: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -250,8 +252,19 @@ class Compute:
             self._track(asyncio.create_task(self._refresh()))
 
     def provisioned(self, name: str) -> dict[str, dict[str, Any]]:
-        """How far the provisioned concurrency of function ``name`` is, by version; see `Provisioning.status`."""
+        """How far the provisioned concurrency of function ``name`` is, by version; see `Provisioning.status`.
+
+        Whoever asks after a `reset` lets it be read again.
+        """
+        if not self._provisioning.has(name):
+            self._functions.unread.add(name)
+            self._track(asyncio.create_task(self._refresh()))
         return self._provisioning.status(name)
+
+    @property
+    def limits(self) -> Limits:
+        """Lambda's quotas as they are now."""
+        return self._profile.concurrency
 
     def reconfigure_events(self, name: str) -> None:
         """What function ``name`` says of its asynchronous invokes changed; its environments stay."""
@@ -321,6 +334,7 @@ class Compute:
         if not isinstance(found, Function):
             return _refused(found)
         if invocation_type == "Event":
+            request = replace(request, accepted=asyncio.get_running_loop().time())
             self._events.submit(self._event(request), functools.partial(self._attempt, request))
         status = 202 if invocation_type == "Event" else 204
         return InvokeResult(status, b"", None, None, None, found.version, request_id=request.request_id)
@@ -334,6 +348,8 @@ class Compute:
             result, run, facts = _refused(found), None, _NEVER_ADMITTED
         else:
             result, run, facts = await self._admitted(found, request)
+        if request.accepted is not None:
+            facts = {**facts, "age": round(started - request.accepted, 3)}
         result = replace(result, request_id=request.request_id)
         trace = parse_trace(request.trace)
         self._journal.record(

@@ -48,39 +48,48 @@ class Provisioning:
         self._allocations: dict[_Version, Allocation] = {}
         self._asked: dict[_Version, tuple[int, str]] = {}
         self._tasks: dict[_Version, asyncio.Task[None]] = {}
+        self._clearings = 0
 
     def has(self, name: str) -> bool:
         """Whether function ``name`` has some."""
         return any(function == name for function, _ in self._allocations)
 
     def status(self, name: str) -> dict[str, dict[str, Any]]:
-        """How far the allocation of each version of ``name`` is, in the terms of GetProvisionedConcurrencyConfig."""
+        """How far the allocation of each version of ``name`` is, in the terms of GetProvisionedConcurrencyConfig.
+
+        ``modified`` is its ``LastModified``: which request that is about.
+        """
         return {
             version: {
                 "allocated": each.allocated,
                 "available": each.usable,
                 "status": each.status.value,
                 "reason": each.reason,
+                "modified": self._asked[function, version][1],
             }
             for (function, version), each in self._allocations.items()
             if function == name
         }
 
     async def read(self, name: str) -> None:
-        """Read what is configured for function ``name``, and begin to make it so.
+        """Read what is configured for function ``name``, and begin to make it so, unless `clear` comes between.
 
         Raises:
             AwsCallError: The emulator did not answer.
         """
+        clearings = self._clearings
         wanted = await self._wanted(name)
         for key in [key for key in self._allocations if key[0] == name and key not in wanted]:
             await self._end(key)
         for key, asked in wanted.items():
             if self._asked.get(key) != asked:
-                await self._ask(key, asked)
+                await self._stop(key)
+                if self._clearings == clearings:
+                    self._ask(key, asked)
 
     async def clear(self) -> None:
         """End it everywhere; the environments are the pool's to end."""
+        self._clearings += 1
         for key in list(self._allocations):
             await self._end(key)
 
@@ -106,9 +115,8 @@ class Provisioning:
                 return wanted
             parameters["Marker"] = answer["NextMarker"]
 
-    async def _ask(self, key: _Version, asked: tuple[int, str]) -> None:
+    def _ask(self, key: _Version, asked: tuple[int, str]) -> None:
         now = asyncio.get_running_loop().time()
-        await self._stop(key)
         self._asked[key] = asked
         allocation = self._allocations.get(key)
         if allocation is None:
@@ -154,7 +162,7 @@ class Provisioning:
 
     async def _end(self, key: _Version) -> None:
         await self._stop(key)
-        del self._allocations[key]
+        self._allocations.pop(key, None)  # a reset and a deletion may both end it
         self._asked.pop(key, None)
         self._concurrency.provision(*key, 0)
         self._pool.trim(*key, 0)
@@ -166,7 +174,8 @@ class Provisioning:
             return
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        self._pool.trim(*key, self._allocations[key].usable)
+        if (allocation := self._allocations.get(key)) is not None:
+            self._pool.trim(*key, allocation.usable)
 
 
 async def _until(then: float) -> None:

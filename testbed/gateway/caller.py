@@ -22,7 +22,8 @@ _REGION: Final = "us-east-1"
 _FORM: Final = "application/x-www-form-urlencoded; charset=utf-8"
 _NOTHING: Final = StructureShape("Nothing", {"type": "structure", "members": {}})
 _RESOURCES: Final = (
-    "QueueUrl", "StreamName", "StreamARN", "StreamArn", "FunctionName", "TopicArn", "TableName", "restApiId", "Bucket"
+    "QueueUrl", "StreamName", "StreamARN", "StreamArn", "FunctionName", "TopicArn", "TableName", "restApiId", "Bucket",
+    "stateMachineArn", "DeliveryStreamName",
 )  # fmt: skip
 
 

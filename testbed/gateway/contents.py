@@ -13,6 +13,7 @@ _COUNTED: Final = frozenset(
         ("kinesis", "PutRecord"),
         ("kinesis", "PutRecords"),
         ("kinesis", "GetRecords"),
+        ("dynamodbstreams", "GetRecords"),
         ("sqs", "ReceiveMessage"),
         ("sqs", "DeleteMessageBatch"),
     }
@@ -25,11 +26,13 @@ async def contents_of(target: Target, request: Inbound, reply: Reply) -> dict[st
 
     Returns:
         ``records``: taken, read, received or deleted; for puts ``bytes`` that were taken (partition keys included),
-        ``failed`` records and how many of them were ``throttled``; for reads of a stream ``behind_ms``.
+        ``failed`` records and how many of them were ``throttled``; for reads of a Kinesis stream ``behind_ms``.
     """
     if (target.service, target.operation) not in _COUNTED or reply.error is not None:
         return {}
     body = await reply.whole()
+    if target.service == "dynamodbstreams":
+        return {"records": body.count(b'"eventVersion"')}
     if target.operation == "GetRecords":
         behind = _BEHIND.search(body)
         return {"records": body.count(b'"SequenceNumber"'), "behind_ms": int(behind[1]) if behind else 0}

@@ -46,6 +46,9 @@ class Control:
             "mend": self._mend,
             "changed": self._changed,
             "profile": self._profile,
+            "quotas": self._quotas,
+            "provisioned": self._provisioned,
+            "delivery": self._delivery,
             "begin": self._begin,
             "end": self._end,
             "note": self._note,
@@ -105,6 +108,17 @@ class Control:
     async def _profile(self, order: _Answer) -> _Answer:
         await self._plane.use(Profile.from_json(order["profile"]))
         return {}
+
+    async def _quotas(self, _: _Answer) -> _Answer:
+        """What the plugin checks reservations against."""
+        limits = self._plane.compute.limits
+        return {"account": limits.account_concurrency, "minimum_unreserved": limits.minimum_unreserved}
+
+    async def _provisioned(self, order: _Answer) -> _Answer:
+        return {"versions": self._plane.compute.provisioned(order["function"])}
+
+    async def _delivery(self, order: _Answer) -> _Answer:
+        return {"delivered": await self._plane.deliveries.accept(order)}
 
     async def _begin(self, order: _Answer) -> _Answer:
         await self._plane.begin(order)

@@ -18,7 +18,7 @@ from multidict import CIMultiDict
 from testbed.gateway.emulator import EmulatorUnreachableError
 from testbed.gateway.function_logs import LogEvents, PublishError, refusal_of
 from testbed.gateway.message import Inbound, Reply
-from testbed.semantics.hop_metrics import observe
+from testbed.semantics.hop_metrics import event_counts_of, observe
 from testbed.semantics.metrics import Datum, Metrics, batches
 
 _PAUSE_SECONDS: Final = 1.0
@@ -62,6 +62,10 @@ class Observability:
     def observe(self, hop: str, fields: Mapping[str, Any]) -> None:
         """A line of the journal, recorded or not."""
         observe(self._metrics, hop, fields, time.time())
+
+    def use(self, mappings: Iterable[Mapping[str, Any]]) -> None:
+        """These event source mappings are there, as LocalStack lists them."""
+        self._metrics.event_counts = event_counts_of(mappings)
 
     async def turn(self) -> None:
         """Publish what there is, and rest."""
@@ -151,7 +155,8 @@ class Observability:
                 reply = await self._forward(request)
                 await reply.whole()
         except (EmulatorUnreachableError, TimeoutError) as error:
-            raise PublishError(f"LocalStack does not answer: {error or type(error).__name__}") from error
+            why = str(error) or f"nothing within {_ANSWER_SECONDS:g} s"
+            raise PublishError(f"LocalStack does not answer: {why}") from error
         return reply
 
 

@@ -21,6 +21,7 @@ from testbed.errors import EngineDiedError, UsageError
 from testbed.gateway.caller import AwsClient
 from testbed.gateway.classify import resource_name
 from testbed.gateway.core import Gateway
+from testbed.gateway.deliveries import Deliveries
 from testbed.gateway.emulator import Emulator
 from testbed.gateway.inventory import Inventory
 from testbed.gateway.journal import Journal
@@ -98,9 +99,9 @@ class Plane:
         )
         self.death: asyncio.Future[EngineDiedError] = asyncio.get_running_loop().create_future()
         self.gateway = Gateway(self._emulator, self.compute, self.journal, self.clock, self._quiet)
-        self.fleet = PollerFleet(
-            AwsClient(self.gateway.aws, settings.host), self.gateway, self.journal.record, aws_profile, time.time
-        )
+        through = AwsClient(self.gateway.aws, settings.host)
+        self.deliveries = Deliveries(through, settings.host, self.journal)
+        self.fleet = PollerFleet(through, self.gateway, self.journal.record, aws_profile, time.time)
         self.postgres: PostgresProxy | None = None
         self.lease = Lease(lambda: Inventory(self._emulator.url), self.end)
         self._schedule = Schedule((), 0)
@@ -177,6 +178,7 @@ class Plane:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.deliveries.clear()
         await self.fleet.stop(grace=0.0)
         await self.compute.stop()
         if self.postgres:
@@ -250,6 +252,7 @@ class Plane:
         self.fleet.use(profile)
         self.gateway.limits.use(profile)
         self.gateway.rest_api_plane.use(profile.rest_api)
+        self.deliveries.use(profile)
 
     async def begin(self, order: Mapping[str, Any]) -> None:
         """Put one architecture under test.
@@ -295,6 +298,7 @@ class Plane:
             "journal_error": str(self.journal.error) if self.journal.error else None,
         }
         self.gateway.arm(Schedule((), 0))
+        await self.deliveries.clear()
         await self.compute.reset()
         if not self._emulator.is_cut:
             await self.observability.flush()
@@ -318,7 +322,9 @@ class Plane:
             self.compute.reconfigure_events(function_name(resource))
         else:
             self.gateway.function_urls.forget()  # that of a function or an alias which is deleted is gone, too
-            self.compute.invalidate(function_name(resource))
+            name = function_name(resource)
+            is_version = operation == "DeleteFunction" and not resource.endswith(name)
+            self.compute.invalidate(name, "" if is_version else operation)
 
     def status(self) -> dict[str, Any]:
         """What is going on now, for the live line and the drain."""
@@ -341,6 +347,7 @@ class Plane:
             "connections": self.postgres.open_sessions if self.postgres else 0,
             "concurrency": stats.concurrency,
             "queued_events": stats.queued_events,
+            "deliveries": len(self.deliveries),
             "dropped_events": stats.dropped_events,
             "queue_depth": sum(self._depths.values()),
             "mappings": mappings,
@@ -443,6 +450,7 @@ class Plane:
         for status in self.fleet.status():
             if status.source not in sources:  # nobody reads what it took: its backlog is none
                 self.gateway.streamed_in.pop(status.source.rpartition("/")[2], None)
+        self.observability.use(mappings)
         await self.fleet.reconcile(mappings)
         return any(mapping["State"] in _TRANSIENT for mapping in mappings)
 

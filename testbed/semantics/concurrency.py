@@ -176,16 +176,16 @@ class Concurrency:
         """What runs now, as CloudWatch's metrics of concurrency tell it.
 
         Returns:
-            ``function``: of this one; ``account``: of all; ``unreserved``: of those without a reservation; ``claimed``:
-            that, all reservations and what is provisioned besides, which nobody else can use. Where ``version`` has
-            provisioned concurrency, ``provisioned``: how much of it is in use, and ``allocated``: how much there is.
+            ``function``: of this one; ``account``: of all; ``unreserved``: on what is neither reserved nor
+            provisioned; ``claimed``: that, all reservations and what is provisioned besides, which nobody else can use
+            (Lambda developer guide, Monitoring concurrency). Where ``version`` has provisioned concurrency,
+            ``provisioned``: how much of it is in use, and ``allocated``: how much there is.
         """
-        account = self.running.total()
-        unreserved = account - sum(self.running[reserved] for reserved in self._reserved)
+        unreserved = self._on_demand.total() - sum(self._on_demand[reserved] for reserved in self._reserved)
         besides = sum(each.count for (name, _), each in self._provisioned.items() if name not in self._reserved)
         found = {
             "function": self.running[function],
-            "account": account,
+            "account": self.running.total(),
             "unreserved": unreserved,
             "claimed": unreserved + sum(self._reserved.values()) + besides,
         }

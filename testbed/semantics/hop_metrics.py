@@ -1,6 +1,6 @@
 """Which hop of the journal counts for which metric of CloudWatch, and with which value; sources as in `metrics`."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from testbed.semantics.metrics import Metrics, Subject, count
@@ -27,6 +27,15 @@ def observe(metrics: Metrics, hop: str, fields: _Fields, now: float) -> None:
         meaning(metrics, fields, now - (fields.get("ms") or 0.0) / 1000)
 
 
+def event_counts_of(mappings: Iterable[_Fields]) -> frozenset[str]:
+    """UUIDs of those whose MetricsConfig asks for EventCount (API reference, EventSourceMappingMetricsConfig)."""
+    return frozenset(
+        mapping["UUID"]
+        for mapping in mappings
+        if "EventCount" in ((mapping.get("MetricsConfig") or {}).get("Metrics") or ())
+    )
+
+
 def _function(fields: _Fields) -> Subject:
     """The function, the version or alias that was asked for, and for an alias the version that ran."""
     name, qualifier, version = fields["function"], fields.get("qualifier"), fields.get("version")
@@ -50,6 +59,8 @@ def _invoked(metrics: Metrics, fields: _Fields, at: float) -> None:
         count(tally["Errors"], int(fields.get("cause") is not None))
         if (duration := fields.get("duration")) is not None:
             count(tally["Duration"], round(duration, 2))
+        if (age := fields.get("age")) is not None:
+            metrics.add(at, ("function", fields["function"]), "AsyncEventAge", round(age * 1000))
         if (name := _PROVISIONED.get(fields.get("provisioned"))) is not None:
             count(tally[name], 1)
     if (running := fields.get("running")) is not None:
@@ -77,15 +88,10 @@ def _concurrent(metrics: Metrics, fields: _Fields, running: Mapping[str, float],
 
 
 def _asynchronous(metrics: Metrics, fields: _Fields, at: float) -> None:
-    """What became of an asynchronous invoke; its age is that at which it was done with."""
-    if fields.get("function") is None:
-        return
-    tally = metrics.tally(at, ("function", fields["function"]))
+    """What became of an asynchronous invoke."""
     name = _ASYNC_EVENTS.get(fields["event"])
     if name is not None:
-        count(tally[name], 1)
-    if (age := fields.get("age")) is not None:
-        count(tally["AsyncEventAge"], round(age * 1000))
+        metrics.add(at, ("function", fields["function"]), name, 1)
 
 
 _ASYNC_EVENTS: Final = {
@@ -97,12 +103,13 @@ _ASYNC_EVENTS: Final = {
 
 
 def _mapping(metrics: Metrics, fields: _Fields, at: float) -> None:
-    """What a poller did. Every mapping has the counts of events; on AWS it must ask for them."""
+    """What a poller did."""
     if (age := fields.get("iterator_age_ms")) is not None:
         metrics.add(at, ("function", fields["function"]), "IteratorAge", round(age))
-    for name, value in _event_counts(fields):
-        if value:
-            metrics.add(at, ("mapping", fields["mapping"]), name, value)
+    if fields["mapping"] in metrics.event_counts:
+        for name, value in _event_counts(fields):
+            if value:
+                metrics.add(at, ("mapping", fields["mapping"]), name, value)
 
 
 def _event_counts(fields: _Fields) -> Iterator[tuple[str, float]]:
@@ -128,9 +135,9 @@ _EVENT_COUNTS: Final = {
 
 def _aws_call(metrics: Metrics, fields: _Fields, at: float) -> None:
     """A call of a service; of a queue, only what its mapping counts: messages are counted where the queue is."""
-    caller: str = fields["caller"]
-    if caller.startswith("mapping:") and fields.get("records") and (name := _POLLER_CALLS.get(fields["operation"])):
-        metrics.add(at, ("mapping", caller.removeprefix("mapping:")), name, fields["records"])
+    uuid = fields["caller"].removeprefix("mapping:")
+    if uuid in metrics.event_counts and fields.get("records") and (name := _POLLER_CALLS.get(fields["operation"])):
+        metrics.add(at, ("mapping", uuid), name, fields["records"])
     meaning = _SERVICES.get(fields["service"])
     if meaning is not None and fields["resource"]:
         meaning(metrics, fields, at)

@@ -9,6 +9,7 @@ dimensions and metrics.
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -89,9 +90,13 @@ class Metrics:
 
     To count costs a dictionary entry: it is done for the most special set of dimensions only, and added up for the
     others when it is taken.
+
+    Attributes:
+        event_counts: UUIDs of the mappings that ask for counts of their events.
     """
 
     def __init__(self) -> None:
+        self.event_counts: AbstractSet[str] = frozenset()
         self._tallies: dict[tuple[int, Subject], Tally] = {}
 
     def add(self, at: float, subject: Subject, name: str, value: float, times: float = 1) -> None:

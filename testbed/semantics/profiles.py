@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from testbed.semantics.async_invoke import AsyncInvokeProfile
 from testbed.semantics.concurrency import Limits
+from testbed.semantics.delivery_retries import EventsProfile, SnsProfile
 from testbed.semantics.dynamodb_capacity import DynamoDbProfile
 from testbed.semantics.kinesis_shard import KinesisProfile
 from testbed.semantics.lifecycle import LifecycleProfile
@@ -35,6 +36,8 @@ class Profile:
         kinesis: Shards.
         dynamodb: Tables.
         rest_api: REST APIs.
+        sns: Deliveries of SNS.
+        events: Deliveries of EventBridge.
     """
 
     concurrency: Limits = field(default=Limits())
@@ -46,6 +49,8 @@ class Profile:
     kinesis: KinesisProfile = field(default=KinesisProfile())
     dynamodb: DynamoDbProfile = field(default=DynamoDbProfile())
     rest_api: RestApiProfile = field(default=RestApiProfile())
+    sns: SnsProfile = field(default=SnsProfile())
+    events: EventsProfile = field(default=EventsProfile())
 
     def compress(self, k: float) -> "Profile":
         """The same rules with every wait on AWS's side divided by ``k``.
@@ -64,6 +69,8 @@ class Profile:
             sqs=self.sqs.compress(k),
             stream=self.stream.compress(k),
             dynamodb=self.dynamodb.compress(k),
+            sns=self.sns.compress(k),
+            events=self.events.compress(k),
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -24,8 +24,8 @@ What the data plane does as AWS does, rule by rule. This page is made from the t
 - **parameter**: AWS publishes no number, or no rule; it is a named parameter of a profile.
 - **left out**: not done, with the reason.
 
-LocalStack is 4.14.0 with its own data plane, MiniStack is 1.5.33; *unknown* where nobody looked. What they do to rules
-that are left out here counts as well.
+LocalStack is 4.14.0 with its own data plane, MiniStack is 1.5.33; what they do was read in their sources, and in part
+measured. The rules that are left out here are counted for them as well.
 """
 _COUNTED: Final = (
     ("here", ("kept", "parameter", "left out")),
@@ -53,8 +53,8 @@ class Rule:
     says: str
     source: str
     here: str
-    localstack: str = "unknown"
-    ministack: str = "unknown"
+    localstack: str
+    ministack: str
     why: str = ""
 
 

@@ -44,7 +44,7 @@ def steady(limits: Limits, rate: int, milliseconds: int, *, function: str = "ord
     return concurrency.running[function], served / sent
 
 
-@pytest.mark.rule("concurrency.little", "concurrency.request-rate")
+@pytest.mark.rule("concurrency.little", "concurrency.request-rate", "case.little")
 @pytest.mark.parametrize(
     ("rate", "milliseconds", "concurrency", "share"),
     [
@@ -63,7 +63,7 @@ def test_concurrency_is_rate_times_duration_up_to_ten_requests_per_second_for_ea
     assert served == pytest.approx(share, abs=0.01)
 
 
-@pytest.mark.rule("concurrency.little", "concurrency.request-rate")
+@pytest.mark.rule("concurrency.little", "concurrency.request-rate", "case.little")
 @pytest.mark.parametrize(("quota", "share"), [(1000, 1 / 3), (3000, 1.0)])
 def test_thirty_thousand_short_requests_need_a_quota_for_their_rate(quota: int, share: float) -> None:
     """30,000 a second of 20 ms are 600 at once, and yet need a quota of 3,000."""
@@ -72,7 +72,7 @@ def test_thirty_thousand_short_requests_need_a_quota_for_their_rate(quota: int, 
     assert running == pytest.approx(600 * share, abs=15)
 
 
-@pytest.mark.rule("concurrency.reserved", "concurrency.unreserved-pool")
+@pytest.mark.rule("concurrency.reserved", "concurrency.unreserved-pool", "case.unreserved")
 def test_reserved_concurrency_caps_and_sets_aside() -> None:
     """Account 1,000, two functions with 400 reserved each: 200 are left for all others together."""
     concurrency = Concurrency(Limits())
@@ -173,7 +173,7 @@ def test_a_warm_environment_is_not_subject_to_the_scaling_rate() -> None:
     assert concurrency.environments["orders", "$LATEST"] == 50
 
 
-@pytest.mark.rule("concurrency.reuse")
+@pytest.mark.rule("concurrency.reuse", "case.ten-requests")
 def test_environments_are_used_again_before_new_ones_start() -> None:
     """Ten requests of the developer guide: 1 to 5 start A to E, 6 to 8 find A to C, 9 starts F, 10 finds D."""
     concurrency = Concurrency(Limits())
@@ -203,7 +203,7 @@ def test_an_environment_that_ended_is_started_anew() -> None:
     assert concurrency.admit("orders", now=1) is ThrottleReason.RATE
 
 
-@pytest.mark.rule("concurrency.legacy-burst")
+@pytest.mark.rule("concurrency.legacy-burst", "case.legacy-burst")
 @pytest.mark.parametrize(
     ("minutes", "served"),
     [(1, [3000]), (2, [3000, 3500]), (3, [3000, 3333, 3334]), (4, [2500, 2500, 2500, 2500])],

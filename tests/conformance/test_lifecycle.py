@@ -7,7 +7,7 @@ from testbed.semantics.lifecycle import LifecycleProfile, Resets, billed_millise
 RESET = Resets[str]
 
 
-@pytest.mark.rule("environment.init-is-billed")
+@pytest.mark.rule("environment.init-is-billed", "case.billing")
 @pytest.mark.parametrize(
     ("init", "duration", "billed"), [(0.13361, 0.08, 214), (3.01678, 0.084, 3101), (3.00492, 0.11123, 3117)]
 )

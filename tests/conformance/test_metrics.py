@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from testbed.semantics.hop_metrics import observe
+from testbed.semantics.concurrency import Concurrency, Limits, Served
+from testbed.semantics.hop_metrics import event_counts_of, observe
 from testbed.semantics.metrics import MOST_VALUES, Metrics, Samples, batches, condensed
 
 _NOON = 1_795_521_600.0
@@ -13,9 +14,10 @@ _OF_VERSION = {"ProvisionedConcurrentExecutions", "ProvisionedConcurrencyUtiliza
 Told = dict[tuple[str, str, str], Samples]
 
 
-def told(*hops: tuple[str, dict[str, Any]], now: float = _NOON) -> Told:
+def told(*hops: tuple[str, dict[str, Any]], now: float = _NOON, event_counts: tuple[str, ...] = ()) -> Told:
     """By namespace, metric and values of the dimensions: what CloudWatch is told of these hops."""
     metrics = Metrics()
+    metrics.event_counts = frozenset(event_counts)
     for hop, fields in hops:
         observe(metrics, hop, fields, now)
     return {
@@ -67,6 +69,20 @@ def test_concurrency_of_the_account_is_no_sum_of_functions() -> None:
     }
 
 
+@pytest.mark.rule("metrics.concurrency")
+def test_what_is_in_use_by_function_and_account() -> None:
+    """Lambda developer guide, Monitoring concurrency: what is reserved or provisioned is claimed, used or not."""
+    concurrency = Concurrency(Limits())
+    concurrency.reserve("reserved", 10)
+    concurrency.provision("provisioned", "1", 3)
+    for function, version in [("reserved", "$LATEST"), ("provisioned", "1"), ("f", "$LATEST"), ("f", "2")]:
+        assert isinstance(concurrency.admit(function, version, now=0.0), Served)
+    assert concurrency.in_use("f") == {"function": 2, "account": 4, "unreserved": 2, "claimed": 15}
+    assert concurrency.in_use("provisioned", "1") == {
+        "function": 1, "account": 4, "unreserved": 2, "claimed": 15, "provisioned": 1, "allocated": 3,
+    }  # fmt: skip
+
+
 @pytest.mark.rule("metrics.provisioned")
 def test_invokes_on_provisioned_concurrency_and_beside_it() -> None:
     """Lambda developer guide, Concurrency metrics: utilization 0.5 is 50 per cent, of a version or an alias."""
@@ -105,9 +121,16 @@ def test_a_hop_counts_for_the_minute_in_which_it_began() -> None:
 )
 def test_what_becomes_of_an_asynchronous_invoke(event: str, metric: str) -> None:
     """Lambda developer guide, Asynchronous invocation metrics."""
-    found = told(("async", {"event": event, "function": "f", "age": 1.5002}))
-    assert found["Lambda", metric, "f"] == {1: 1}
-    assert found["Lambda", "AsyncEventAge", "f"] == {1500: 1}
+    found = told(("async", {"event": event, "function": "f"}), ("async", {"event": "error", "cause": "a bug"}))
+    assert {name: samples for (_, name, where), samples in found.items() if where == "f"} == {metric: {1: 1}}
+
+
+@pytest.mark.rule("metrics.async")
+def test_the_age_of_an_event_is_that_at_which_the_function_is_invoked() -> None:
+    """Lambda developer guide: AsyncEventAge, at each attempt; a throttled one invokes nothing."""
+    throttled = invoke(status=429, duration=None, cause="throttle", age=0.5)
+    found = told(invoke(age=0.0002, cause="error"), throttled, invoke(age=1.5002), invoke())
+    assert found["Lambda", "AsyncEventAge", "f"] == {0: 1, 1500: 1}
 
 
 @pytest.mark.rule("metrics.mapping-counts")
@@ -126,7 +149,8 @@ def test_events_of_a_mapping_by_what_became_of_them() -> None:
         ("mapping", {**common, "event": event, "records": records, "failed": 2})
         for event, records in [("throttled", 8), ("batch", 8), ("filtered", 2), ("discarded", 4)]
     ]
-    found = told(*calls, *hops)
+    assert told(*calls, *hops, event_counts=("another",)) == {}
+    found = told(*calls, *hops, event_counts=("u",))
     assert {key[1:]: samples for key, samples in found.items()} == {
         ("PolledEventCount", "u"): {10: 1},
         ("DeletedEventCount", "u"): {6: 1},
@@ -135,6 +159,14 @@ def test_events_of_a_mapping_by_what_became_of_them() -> None:
         ("FilteredOutEventCount", "u"): {2: 1},
         ("DroppedEventCount", "u"): {4: 1},
     }
+
+
+@pytest.mark.rule("metrics.mapping-config")
+def test_a_mapping_has_counts_of_events_if_it_asks_for_them() -> None:
+    """Lambda API reference, EventSourceMappingMetricsConfig: Metrics includes EventCount."""
+    configurations: list[Any] = [None, {}, {"Metrics": []}, {"Metrics": ["EventCount"]}, {"Metrics": ["ErrorCount"]}]
+    entries = [{"UUID": str(number), "MetricsConfig": found} for number, found in enumerate(configurations)]
+    assert event_counts_of([*entries, {"UUID": "silent"}]) == {"3"}
 
 
 @pytest.mark.rule("metrics.iterator-age")

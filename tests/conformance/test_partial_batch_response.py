@@ -65,6 +65,7 @@ def test_the_listed_messages_failed() -> None:
     assert interpret(_failures("id-2", "id-3", "id-2"), IDS) == Failed(frozenset({"id-2", "id-3"}))
 
 
+@pytest.mark.rule("case.stream-partial")
 def test_a_stream_is_retried_from_the_lowest_sequence_number() -> None:
     """Developer guide, Kinesis: the lowest returned sequence number is the checkpoint. Of 1 to 9, 5 failed: 5 to 9."""
     numbers = [str(n) for n in (90, 95, 100, 105)]

@@ -16,7 +16,7 @@ def concurrency_with(count: int, *, account: int = 1000) -> Concurrency:
     return concurrency
 
 
-@pytest.mark.rule("provisioned.spillover")
+@pytest.mark.rule("provisioned.spillover", "case.spillover")
 def test_ten_provisioned_spill_over_at_the_eleventh_at_once() -> None:
     """The developer guide's example: provisioned concurrency 10 serves ten at once, the next are on demand."""
     concurrency = concurrency_with(10)
@@ -27,7 +27,7 @@ def test_ten_provisioned_spill_over_at_the_eleventh_at_once() -> None:
     assert concurrency.admit("orders", "1", now=0) is Served.PROVISIONED
 
 
-@pytest.mark.rule("provisioned.spillover")
+@pytest.mark.rule("provisioned.spillover", "case.spillover")
 def test_ten_provisioned_spill_over_at_a_hundred_requests_a_second() -> None:
     """However short they are: the 101st of a second is on demand, though nine environments are idle."""
     concurrency = concurrency_with(10)

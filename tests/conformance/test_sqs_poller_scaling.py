@@ -68,7 +68,7 @@ def test_failures_reduce_the_concurrency_gradually_and_it_recovers() -> None:
     assert _observed(scaling, seconds=5, backlog=False) == 5
 
 
-@pytest.mark.rule("sqs-mapping.ramp")
+@pytest.mark.rule("sqs-mapping.ramp", "case.poller-ramp")
 @pytest.mark.parametrize(("mapping", "minutes"), [(legacy.sqs, 20.75), (aws.sqs, 4.15)])
 def test_the_ramp_takes_as_long_as_the_blog_says(mapping: SqsMappingProfile, minutes: float) -> None:
     """Compute blog, November 2023: (1,250 - 5) / 60 = 20.75 minutes, and / 300 = 4.15. Its 1,250 holds for both."""
@@ -83,7 +83,7 @@ def test_the_legacy_maximum_is_a_thousand() -> None:
     assert _observed(PollerScaling(legacy.sqs, 0.0), seconds=1800) == 1000
 
 
-@pytest.mark.rule("sqs-mapping.provisioned")
+@pytest.mark.rule("sqs-mapping.provisioned", "case.poller-ramp")
 def test_provisioned_pollers_add_a_thousand_per_minute() -> None:
     """Developer guide, provisioned mode: ten invokes for each poller, up to 1,000 more per minute, 20 at least."""
     scaling = PollerScaling(aws.sqs, 0.0, provisioned=ProvisionedPollers())

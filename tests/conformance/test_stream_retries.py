@@ -31,7 +31,7 @@ def _attempts(steps: list[Attempt | Discard]) -> list[tuple[int, int]]:
     return [(step.start, step.stop) for step in steps if isinstance(step, Attempt)]
 
 
-@pytest.mark.rule("stream.retries")
+@pytest.mark.rule("stream.retries", "case.stream-retries")
 @pytest.mark.parametrize("retries", [0, 1, 2, 5])
 def test_x_retries_are_x_plus_one_attempts(retries: int) -> None:
     """MaximumRetryAttempts counts the retries, in addition to the first attempt."""
@@ -47,7 +47,7 @@ def test_minus_one_retries_for_ever() -> None:
     assert steps == [Attempt(0, 3)] * 500
 
 
-@pytest.mark.rule("stream.partial-checkpoint")
+@pytest.mark.rule("stream.partial-checkpoint", "case.stream-partial")
 def test_a_partial_failure_keeps_what_came_before() -> None:
     """ReportBatchItemFailures: of nine records the fifth fails, so the records 5 to 9 are retried."""
     answers = iter([4, None])

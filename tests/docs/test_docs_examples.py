@@ -20,10 +20,11 @@ from testbed.ledger.verdict import ArchitectureVerdict, Claim, EngineFacts, Fact
 from testbed.pytest_plugin import RunScenario
 
 PYTHON = blocks("python")
+ELSEWHERE = {"faults.md", "observing.md"}
 FILES = [block for block in PYTHON if block.file]
 TESTS = [block for block in PYTHON if block.text.startswith("def test_")]
 FRAGMENTS = [block for block in PYTHON if block.text.startswith("aws.")]
-RUNNABLE = [block for block in PYTHON if block not in FILES + TESTS + FRAGMENTS and block.page != "faults.md"]
+RUNNABLE = [block for block in PYTHON if block not in FILES + TESTS + FRAGMENTS and block.page not in ELSEWHERE]
 
 
 def label(block: Block) -> str:
@@ -42,7 +43,7 @@ def write_files(page: str, folder: Path) -> list[Path]:
 
 @pytest.mark.parametrize("block", RUNNABLE, ids=label)
 def test_each_example_runs_by_itself(block: Block) -> None:
-    """In a fresh module; the examples hold assertions of their own. Those about faults are run beside the faults."""
+    """In a fresh module; the examples hold assertions of their own. Others are run beside their subject."""
     assert "assert " in block.text
     exec(compile(block.text, block.page, "exec"), {"__name__": "example"})  # noqa: S102 - the page is our own
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,6 +46,7 @@ class Sale:
         verdict: Of the run.
         folder: Its run folder.
         fates: By architecture and order.
+        invocations: By function: the sum of CloudWatch's metric of that name at the end.
         ready: Seconds until the testbed was up.
         stop: Seconds until all was gone.
     """
@@ -52,6 +54,7 @@ class Sale:
     verdict: RunVerdict
     folder: Path
     fates: Mapping[str, Mapping[str, Fate]]
+    invocations: Mapping[str, float]
     ready: float
     stop: float
 
@@ -108,6 +111,7 @@ def _hold(mode: str, runs: Path) -> Sale:
     folder = RunFolder(runs, scenario.name, options.seed)
     fates: dict[str, dict[str, Fate]] = {}
     seconds: dict[str, float] = {}
+    invocations: dict[str, float] = {}
 
     @asynccontextmanager
     async def timed(**arguments: Any) -> AsyncIterator[RunningTestbed]:
@@ -115,6 +119,7 @@ def _hold(mode: str, runs: Path) -> Sale:
         async with running_testbed(**arguments) as bed:
             seconds["ready"] = time.monotonic() - asked
             yield bed
+            invocations.update(_invocations(bed))
             done = time.monotonic()
         seconds["stop"] = time.monotonic() - done
 
@@ -126,7 +131,23 @@ def _hold(mode: str, runs: Path) -> Sale:
         patch.setattr("testbed.runner.running_testbed", timed)
         patch.setattr("testbed.trial.reconcile", noted)
         verdict = asyncio.run(run_scenario(scenario, options, folder, lambda _: None, lambda _: None))
-    return Sale(verdict, folder.path, fates, **seconds)
+    return Sale(verdict, folder.path, fates, invocations, **seconds)
+
+
+def _invocations(bed: RunningTestbed) -> dict[str, float]:
+    """The sums of CloudWatch's metric Invocations of the last hour, by function."""
+    cloudwatch, now = bed.aws.client("cloudwatch"), datetime.now(UTC)
+    metrics = cloudwatch.list_metrics(Namespace="AWS/Lambda", MetricName="Invocations")["Metrics"]
+    return {
+        metric["Dimensions"][0]["Value"]: sum(
+            point["Sum"]
+            for point in cloudwatch.get_metric_statistics(
+                **metric, StartTime=now - timedelta(hours=1), EndTime=now, Period=3600, Statistics=["Sum"]
+            )["Datapoints"]
+        )
+        for metric in metrics
+        if [each["Name"] for each in metric.get("Dimensions", ())] == ["FunctionName"]
+    }
 
 
 def _fates(attempts: Iterable[Attempt], observed: Observed) -> dict[str, Fate]:

@@ -62,7 +62,10 @@ def tell(bed: RunningTestbed, function: RecordingFunction, condition: str, arn: 
     )
 
 
-@pytest.mark.rule("async.destination-record", "async.dead-letter-queue", "async.dead-letter-attributes")
+@pytest.mark.rule(
+    "async.function-errors", "async.destination-record", "async.dead-letter-queue", "async.dead-letter-attributes",
+    "metrics.async",
+)  # fmt: skip
 def test_what_fails_three_times_is_told_to_destination_and_dead_letter_queue(
     bed: RunningTestbed, journal: JournalReader, recording_function: Deploy
 ) -> None:
@@ -99,6 +102,10 @@ def test_what_fails_three_times_is_told_to_destination_and_dead_letter_queue(
         assert AsyncFailures(url.rpartition("/")[2]).ids(places) == Counter({"o-1": 1})
     (dropped,) = journal.wait_for("async", event="dropped", function=function.name)
     assert (dropped["attempts"], dropped["cause"]) == (3, "function error")
+    ages = [line["age"] for line in journal.lines("lambda", function=function.name)]
+    assert len(ages) == len(set(ages)) == 3
+    assert ages == sorted(ages)
+    assert ages[-1] <= dropped["age"]
     assert journal.wait_for("aws", operation="SendMessage", caller=f"async:{function.name}", count=2)
 
 
@@ -207,3 +214,16 @@ def test_faults_hit_deliveries(
     invoke(bed, function, 5)
     (failed,) = journal.wait_for("async", event="destination failed", function=function.name)
     assert (failed["attempts"], failed["cause"]) == (1, "AWS.SimpleQueueService.NonExistentQueue")
+
+
+@pytest.mark.rule("async.destination-size")
+def test_a_record_that_is_too_large_for_a_topic_is_a_delivery_that_failed(
+    bed: RunningTestbed, journal: JournalReader, recording_function: Deploy
+) -> None:
+    """An event may have 1 MB, a message of SNS 256 KB; it is not tried again."""
+    function = recording_function("raise ValueError('no')")
+    topic = bed.aws.client("sns").create_topic(Name=unique("topic"))["TopicArn"]
+    tell(bed, function, "OnFailure", topic, MaximumRetryAttempts=0)
+    invoke(bed, function, "x" * 300_000)
+    (failed,) = journal.wait_for("async", event="destination failed", function=function.name)
+    assert (failed["attempts"], failed["cause"]) == (1, "InvalidParameter")

@@ -1,11 +1,13 @@
 """CloudWatch, read with boto3, says what the journal says."""
 
 import json
+import re
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,7 +108,39 @@ def test_metrics_of_invokes_are_those_of_the_journal(
     assert statistics("AWS/Lambda", "Invocations")["Sum"] >= len(ran)
 
 
-@pytest.mark.rule("metrics.sqs", "metrics.mapping-counts")
+def test_the_page_reads_metrics_as_it_says(
+    bed: RunningTestbed, journal: JournalReader, recording_function: Deploy, flush: Callable[[], None]
+) -> None:
+    """Its example finds what the journal has: of sums and of percentiles; and an alarm sees the metrics."""
+    page = (Path(__file__).parents[2] / "docs" / "observing.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {}
+    exec(compile(example, "observing.md", "exec"), names)  # noqa: S102 - the page is our own
+    function, client = recording_function(_WHAT), bed.aws.client("cloudwatch")
+    for fail in (False, True, False):
+        function.invoke({"fail": fail})
+    flush()
+    durations = sorted(round(hop["duration"], 2) for hop in journal.lines("lambda", function=function.name))
+    assert names["total"](client, "Invocations", function.name) == len(durations) == 3
+    assert names["total"](client, "Duration", function.name) == pytest.approx(sum(durations))
+    medians = names["median"](client, "Duration", function.name)
+    assert all(durations[0] <= median <= durations[-1] for median in medians)
+    assert medians == [durations[1]] or len(medians) > 1  # a new minute may have begun
+    client.put_metric_alarm(
+        AlarmName=function.name, Namespace="AWS/Lambda", MetricName="Errors", Statistic="Sum", Period=60, Threshold=1,
+        Dimensions=[{"Name": "FunctionName", "Value": function.name}], EvaluationPeriods=1,
+        ComparisonOperator="GreaterThanOrEqualToThreshold",
+    )  # fmt: skip
+
+    def state() -> str:
+        (alarm,) = client.describe_alarms(AlarmNames=[function.name])["MetricAlarms"]
+        return str(alarm["StateValue"])
+
+    wait_until(lambda: state() == "ALARM", "the alarm")
+    client.delete_alarms(AlarmNames=[function.name])
+
+
+@pytest.mark.rule("metrics.sqs", "metrics.mapping-counts", "metrics.mapping-config")
 def test_metrics_of_a_queue_and_its_mapping_are_those_of_the_journal(
     bed: RunningTestbed, journal: JournalReader, recording_function: Deploy, flush: Callable[[], None],
     statistics: Statistics,
@@ -117,8 +151,9 @@ def test_metrics_of_a_queue_and_its_mapping_are_those_of_the_journal(
     queue, unread = unique("orders"), unique("unread")
     url = client.create_queue(QueueName=queue)["QueueUrl"]
     mapping = bed.aws.client("lambda").create_event_source_mapping(
-        EventSourceArn=f"arn:aws:sqs:us-east-1:000000000000:{queue}", FunctionName=function.name, BatchSize=5
-    )["UUID"]
+        EventSourceArn=f"arn:aws:sqs:us-east-1:000000000000:{queue}", FunctionName=function.name, BatchSize=5,
+        MetricsConfig={"Metrics": ["EventCount"]},
+    )["UUID"]  # fmt: skip
     for number in range(12):
         client.send_message(QueueUrl=url, MessageBody="x" * (number + 1))
     left = client.create_queue(QueueName=unread)["QueueUrl"]

@@ -1,11 +1,13 @@
 """The whole path on the real engine: the reference scenario in short, and a broken system that must be caught."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from sale import sale_on
 
+from testbed.ledger.jsonl import read_journal
 from testbed.ledger.verdict import Verdict
 from testbed.pytest_plugin import RunScenario
 
@@ -40,6 +42,12 @@ def test_flash_sale_in_short_keeps_every_promise(mode: str, tmp_path: Path) -> N
         "logs",
     }
     assert json.loads((sale.folder / "verdict.json").read_text())["verdict"] == "valid"
+    ran = Counter(
+        hop["function"]
+        for hop in read_journal(sale.folder / "journal.jsonl")
+        if hop["hop"] == "lambda" and hop["status"] == 200
+    )
+    assert sale.invocations == ran  # CloudWatch says what the journal says
     assert "REPORT RequestId" in (sale.folder / "logs" / "orders-from-queue.log").read_text()
 
 

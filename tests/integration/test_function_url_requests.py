@@ -27,7 +27,7 @@ def post(url: str, body: bytes = b"{}") -> tuple[int, bytes]:
         return error.code, error.read()
 
 
-@pytest.mark.rule("url.address", "url.throttle", "url.function-error")
+@pytest.mark.rule("url.address", "url.event", "url.response", "url.throttle", "url.function-error")
 def test_the_url_that_boto3_tells_works(
     bed: RunningTestbed, journal: JournalReader, recording_function: Deploy
 ) -> None:

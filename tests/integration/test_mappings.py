@@ -262,6 +262,7 @@ POISON_RAISES = (
 )
 
 
+@pytest.mark.rule("stream.bisect")
 def test_bisection_isolates_the_poison_and_tells_the_destination(
     bed: RunningTestbed, journal: JournalReader, recording_function: Deploy
 ) -> None:

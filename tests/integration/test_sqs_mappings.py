@@ -66,7 +66,7 @@ def test_a_filter_deletes_what_it_does_not_let_through(
     )
 
 
-@pytest.mark.rule("sqs-mapping.fifo-concurrency")
+@pytest.mark.rule("sqs-mapping.fifo-concurrency", "case.fifo-groups")
 @pytest.mark.parametrize(("maximum", "at_once"), [(10, 6), (4, 4)])
 def test_a_fifo_queue_runs_as_many_as_it_has_groups(
     bed: RunningTestbed, recording_function: Deploy, maximum: int, at_once: int
@@ -104,7 +104,7 @@ def test_a_failed_group_is_retried_before_its_later_messages(bed: RunningTestbed
     assert list(dict.fromkeys(order(function, "b"))) == ["b3", "b4"]
 
 
-@pytest.mark.rule("sqs-mapping.over-pull")
+@pytest.mark.rule("sqs-mapping.over-pull", "case.over-pull")
 @pytest.mark.parametrize("maximum", [None, 2])
 def test_over_pull_dead_letters_what_was_never_tried(
     bed: RunningTestbed, recording_function: Deploy, maximum: int | None

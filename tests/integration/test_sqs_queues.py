@@ -1,4 +1,4 @@
-"""What mappings rely on in the engine's queues: visibility, redrive, message groups, batches, limits."""
+"""What mappings rely on in the engine's queues: visibility, redrive, retention, message groups, batches, limits."""
 
 import time
 from typing import Any
@@ -62,6 +62,26 @@ def test_a_message_is_moved_by_the_receive_after_its_last(bed: RunningTestbed) -
     assert (queue.depth(), dead.depth()) == (1, 0)
     assert take(queue) == []
     assert (queue.depth(), dead.depth()) == (0, 1)
+
+
+@pytest.mark.rule("sqs.redrive-range")
+@pytest.mark.parametrize("count", [0, 1001])
+def test_a_redrive_policy_moves_after_one_to_a_thousand_receives(bed: RunningTestbed, count: int) -> None:
+    """Others are refused."""
+    dead = Queue.create(bed.aws)
+    policy = {"RedrivePolicy": deploy.redrive_policy(bed.aws, dead.url, max_receive_count=count)}
+    client, queue = bed.aws.client("sqs"), Queue.create(bed.aws)
+    assert refused(client.set_queue_attributes, QueueUrl=queue.url, Attributes=policy) == "InvalidParameterValue"
+
+
+@pytest.mark.rule("sqs.retention")
+def test_a_message_is_gone_after_its_retention_period(bed: RunningTestbed) -> None:
+    """With a period of 1 s, which AWS would refuse, it expires; others stay."""
+    queue, lasting = Queue.create(bed.aws, MessageRetentionPeriod="1"), Queue.create(bed.aws)
+    queue.send(["a"])
+    lasting.send(["a"])
+    wait_until(lambda: queue.depth() == 0, "the message to expire")
+    assert lasting.depth() == 1
 
 
 @pytest.mark.rule("sqs.fifo-hold")

@@ -360,9 +360,6 @@ def refusals(bed: RunningTestbed, function: str) -> dict[str, Callable[[], Any]]
         "function URL": lambda: client.create_function_url_config(
             **name, AuthType="NONE", InvokeMode="RESPONSE_STREAM"
         ),
-        "provisioned concurrency": lambda: client.put_provisioned_concurrency_config(
-            **name, Qualifier="1", ProvisionedConcurrentExecutions=1
-        ),
         "response streaming": lambda: client.invoke_with_response_stream(**name),
     }
 
@@ -371,7 +368,7 @@ def refusals(bed: RunningTestbed, function: str) -> dict[str, Callable[[], Any]]
     "what",
     [
         "java21", "container image", "nodejs22.x", "not kafka", "self-managed source", "function URL",
-        "provisioned concurrency", "response streaming",
+        "response streaming",
     ],
 )  # fmt: skip
 def test_what_the_testbed_does_not_have_is_refused_by_name(

@@ -47,6 +47,7 @@ QUIET: dict[str, Any] = {
     "connections": 0,
     "concurrency": {},
     "queued_events": 0,
+    "deliveries": 0,
     "queue_depth": 0,
     "mappings": [],
     "journal_error": None,
@@ -233,6 +234,7 @@ KINESIS = {"source": "arn:aws:kinesis:us-east-1:0:stream/s", "idle": True, "caug
     [
         {"concurrency": {"fn": 1}},
         {"queued_events": 1},
+        {"deliveries": 1},
         {"queue_depth": 1},
         {"mappings": [SQS | {"idle": False}]},
         {"mappings": [KINESIS]},

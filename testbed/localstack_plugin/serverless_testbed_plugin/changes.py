@@ -73,7 +73,13 @@ def changes_state(service: str, operation: str) -> bool:
 
 
 def changed_resource(operation: str, request: Any, response: Any) -> str:
-    """Name or ARN, UUID of the mapping or id of the API that a call changed; empty where it has none."""
+    """Name or ARN, UUID of the mapping or id of the API that a call changed; empty where it has none.
+
+    That of a function of which only one version was deleted has the version as its qualifier.
+    """
     if operation in _CREATED:
         return str((response or {}).get(_CREATED[operation], ""))
-    return next((str(request[name]) for name in _NAMES if (request or {}).get(name)), "")
+    resource = next((str(request[name]) for name in _NAMES if (request or {}).get(name)), "")
+    if operation == "DeleteFunction" and request.get("Qualifier"):
+        return f"{resource}:{request['Qualifier']}"
+    return resource

@@ -13,7 +13,6 @@ _DEPLOYING: Final = frozenset({"CreateFunction", "UpdateFunctionConfiguration", 
 _SOURCES: Final = frozenset({"sqs", "kinesis", "dynamodb"})
 _POLLED: Final = "SQS, Kinesis and DynamoDB streams"
 _UNSUPPORTED: Final = {
-    "PutProvisionedConcurrencyConfig": ("provisioned concurrency", "use reserved concurrency, or leave it out"),
     "InvokeAsync": ("InvokeAsync", "use Invoke with InvocationType Event"),
     "InvokeWithResponseStream": ("response streaming", "use Invoke"),
 }

@@ -26,22 +26,31 @@ def install() -> None:
     from localstack.services.edge import ROUTER  # noqa: PLC0415
 
     from . import queues  # noqa: PLC0415
+    from .aliases import take_weights_in_updates  # noqa: PLC0415
     from .changes import ChangeNotifier  # noqa: PLC0415
     from .cloudwatch import keep_metrics_as_aws_does  # noqa: PLC0415
+    from .concurrency import provision_in_the_plane, use_quotas  # noqa: PLC0415
+    from .deliveries import deliver_by_the_plane  # noqa: PLC0415
     from .event_invoke import take_buckets_on_failure  # noqa: PLC0415
     from .function_urls import name_urls_of_the_gateway  # noqa: PLC0415
     from .invoke import forward  # noqa: PLC0415
     from .mapping_checks import check_mappings_as_aws_does  # noqa: PLC0415
     from .mappings import keep_state_only  # noqa: PLC0415
     from .refusals import refuse  # noqa: PLC0415
+    from .retention import expire_messages_as_sqs_does  # noqa: PLC0415
 
     keep_state_only()
     name_urls_of_the_gateway()
     check_mappings_as_aws_does()
     take_buckets_on_failure()
     keep_metrics_as_aws_does()
+    take_weights_in_updates()
+    provision_in_the_plane()
+    deliver_by_the_plane()
     queues.count_in_queues()
+    expire_messages_as_sqs_does()
     handlers.serve_custom_service_request_handlers.append(refuse)
+    handlers.serve_custom_service_request_handlers.append(use_quotas)
     handlers.serve_custom_service_request_handlers.append(forward)
     handlers.run_custom_response_handlers.append(ChangeNotifier())
     ROUTER.add(PLANE_PATH, _plane, methods=["GET"])

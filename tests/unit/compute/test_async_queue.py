@@ -77,11 +77,20 @@ async def test_an_event_is_noted_when_it_is_accepted_and_when_it_ends() -> None:
     assert emulator.sent == []
 
 
+@pytest.mark.rule("async.throttles", "async.separate-retries")
 @pytest.mark.parametrize("refused", [THROTTLED, UPDATING, UNREACHABLE])
 async def test_what_is_refused_is_kept_and_tried_again(refused: InvokeResult) -> None:
     """While it is throttled, while the function is being updated, while the emulator is away; its retries stay."""
     hops, _ = await process([*[refused] * 5, FAILED, FAILED, OK])
     assert (hops[-1]["event"], hops[-1]["attempts"], hops[-1]["cause"]) == ("delivered", 3, None)
+
+
+@pytest.mark.rule("async.event-age")
+@pytest.mark.parametrize("result", [FAILED, THROTTLED])
+async def test_an_event_is_given_up_at_the_age_that_its_function_says(result: InvokeResult) -> None:
+    """However many retries are left: the first one would come too late."""
+    hops, _ = await process([result], settings=ends(maximum_event_age=0.0))
+    assert (hops[-1]["event"], hops[-1]["condition"]) == ("dropped", "EventAgeExceeded")
 
 
 async def test_a_function_that_is_gone_uses_up_the_retries() -> None:
@@ -212,6 +221,19 @@ async def test_an_event_for_a_function_that_is_turned_off_is_dropped_without_an_
     assert (compute.stats().throttles, compute.stats().dropped_events) == (0, 1)
     assert len(emulator.sent) == 2
     assert emulator.sent[0][1]["MessageBody"].count("ZeroReservedConcurrency") == 1
+
+
+@pytest.mark.rule("async.dead-letter-version")
+async def test_a_version_keeps_the_dead_letter_queue_that_it_was_published_with(
+    emulator: Emulator, start_compute: StartCompute
+) -> None:
+    """$LATEST has another one by now."""
+    compute = await start_compute(asynchronous=FAST)
+    emulator.deploy("orders", FAILS, DeadLetterConfig={"TargetArn": QUEUE})
+    emulator.publish("orders", "1", FAILS, DeadLetterConfig={"TargetArn": LETTERS})
+    await invoke_event(compute, qualifier="1")
+    await invoke_event(compute)
+    assert [params["QueueUrl"].rpartition("/")[2] for _, params in emulator.sent] == ["letters", "ends"]
 
 
 @pytest.mark.rule("async.qualifier")

@@ -144,6 +144,7 @@ async def test_a_change_in_the_middle_of_an_allocation_starts_it_anew(
     await until(lambda: len(compute._processes.pids) == 2)
 
 
+@pytest.mark.rule("provisioned.alias")
 async def test_that_of_an_alias_moves_with_it(emulator: Emulator, start_compute: StartCompute) -> None:
     """The version that the alias stands for has it, the one before has it no more."""
     compute = await start_compute(provisioned=SOON)
@@ -175,11 +176,46 @@ async def test_an_environment_that_crashed_is_initialised_again_and_stays_provis
 
 
 async def test_a_reset_ends_it(emulator: Emulator, start_compute: StartCompute) -> None:
-    """Between two architectures nothing is left; seen again, the function is allocated again."""
+    """Between two architectures nothing is left; asked for again, it is allocated again."""
     compute = await start_compute(provisioned=SOON)
     deploy(emulator, 1)
     await ready(compute, 1)
     await compute.reset()
     assert compute.provisioned("orders") == {}
-    assert (await invoke(compute))[1] == "on-demand"
     await until(lambda: compute.provisioned("orders") and state(compute)[0] == "READY")
+
+
+async def test_a_reset_and_a_deletion_at_once_both_succeed(emulator: Emulator, start_compute: StartCompute) -> None:
+    """As when a scenario removes what it deployed, and the next profile is chosen."""
+    compute = await start_compute(provisioned=SOON)
+    deploy(emulator, 1)
+    await ready(compute, 1)
+    emulator.provisioned["orders"] = {}
+    await asyncio.gather(compute._provisioning.clear(), compute._provisioning.read("orders"))
+    assert compute.provisioned("orders") == {}
+    await until(lambda: not compute._processes.pids)
+
+
+async def test_what_is_being_read_during_a_reset_is_not_started(
+    emulator: Emulator, start_compute: StartCompute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would end it."""
+    compute = await start_compute(provisioned=ProvisionedProfile(allocation_delay=0.0))
+    deploy(emulator, 1)
+    asked, may_answer, call = asyncio.Event(), asyncio.Event(), emulator.call
+
+    async def slow(service: str, operation: str, params: dict[str, Any], **who: Any) -> dict[str, Any]:
+        answer = await call(service, operation, params, **who)
+        if operation == "ListProvisionedConcurrencyConfigs":
+            asked.set()
+            await may_answer.wait()
+        return answer
+
+    monkeypatch.setattr(emulator, "call", slow)
+    compute.invalidate("orders", "PutProvisionedConcurrencyConfig")
+    await asked.wait()
+    await compute.reset()
+    may_answer.set()
+    async with compute._reservations:  # the reading is done
+        assert not compute._provisioning.has("orders")
+    assert not compute._processes.pids

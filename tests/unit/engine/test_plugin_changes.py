@@ -32,6 +32,8 @@ def test_writes_to_what_is_read_once_change_state(service: str, operation: str, 
     ("operation", "request_", "response", "resource"),
     [
         ("CreateFunction", {"FunctionName": "f"}, {"FunctionArn": "arn"}, "f"),
+        ("DeleteFunction", {"FunctionName": "f"}, {}, "f"),
+        ("DeleteFunction", {"FunctionName": "f", "Qualifier": "7"}, {}, "f:7"),
         ("CreateEventSourceMapping", {"FunctionName": "f"}, {"UUID": "u"}, "u"),
         ("UpdateEventSourceMapping", {"UUID": "u", "BatchSize": 1}, {}, "u"),
         ("CreateRestApi", {"name": "shop"}, {"id": "a1"}, "a1"),

@@ -67,6 +67,27 @@ async def test_a_provisioned_table_refuses_what_exceeds_its_units() -> None:
     assert [(await put(world)).status for _ in range(6)] == [200] * 5 + [400]
 
 
+@pytest.mark.rule("dynamodb.burst")
+async def test_a_provisioned_table_gives_what_it_has_kept() -> None:
+    """Three seconds' worth at once, and again when as many have passed without a write; never more."""
+    world = behind(table(5), burst_seconds=3)
+    for seconds in (0, 3, 100):
+        world.now += seconds
+        assert [(await put(world, str(n))).status for n in range(16)] == [200] * 15 + [400]
+
+
+@pytest.mark.rule("dynamodb.on-demand", "dynamodb.on-demand-growth")
+async def test_an_on_demand_table_takes_more_when_its_peak_is_a_previous_one() -> None:
+    """A new one three units a second, twice as many after the time in which a peak settles."""
+    world = behind(table(None), on_demand_write_units=3, on_demand_settling=10)
+    taken = []
+    for _ in range(40):
+        taken.append([(await put(world, str(n))).status for n in range(20)].count(200))
+        world.now += 1
+    assert (taken[0], taken[5]) == (3, 3)
+    assert max(taken) >= 6
+
+
 @pytest.mark.rule("dynamodb.partition")
 async def test_a_hot_partition_key_is_refused_while_others_are_not() -> None:
     """An on-demand table throttles with an error of its own."""
@@ -93,6 +114,7 @@ async def test_more_than_a_table_may_ever_take_exceeds_the_account_s_limit() -> 
     assert document["ThrottlingReasons"][0]["reason"] == "TableWriteAccountLimitExceeded"
 
 
+@pytest.mark.rule("dynamodb.on-demand-maximum")
 async def test_the_maximum_that_an_owner_sets_holds() -> None:
     """MaxWriteRequestUnits; -1 is none."""
     maximum = {"MaxReadRequestUnits": -1, "MaxWriteRequestUnits": 2}
@@ -116,6 +138,7 @@ async def test_a_throttled_index_throttles_its_table() -> None:
     assert (await put(world)).status == 200
 
 
+@pytest.mark.rule("dynamodb.units", "dynamodb.item-size")
 async def test_an_index_counts_only_what_is_projected_into_it() -> None:
     """The rest of the item may be as large as it wants."""
     world = behind(table(100, GlobalSecondaryIndexes=[index(2, "INCLUDE", "note")]))

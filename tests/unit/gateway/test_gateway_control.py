@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from multidict import CIMultiDict
 from testbed.errors import EngineDiedError, UsageError
 from testbed.gateway.control import Control
 from testbed.gateway.message import Inbound, Reply
+from testbed.semantics.concurrency import Limits
 
 TOKEN = "s3cret"  # noqa: S105 - of a test
 
@@ -22,6 +24,11 @@ class FakePlane:
         self.asked: list[tuple[Any, ...]] = []
         self.failure: Exception | None = None
         self.death: asyncio.Future[EngineDiedError] = asyncio.get_running_loop().create_future()
+        self.compute = SimpleNamespace(limits=Limits(account_concurrency=50), provisioned=self._provisioned)
+
+    def _provisioned(self, function: str) -> dict[str, Any]:
+        self._note("provisioned", function)
+        return {"1": {"status": "READY"}}
 
     def _note(self, *what: Any) -> None:
         self.asked.append(what)
@@ -131,6 +138,13 @@ async def test_each_route_reaches_the_plane(plane: FakePlane) -> None:
         ("end",),
         ("status",),
     ]
+
+
+async def test_the_plugin_asks_for_quotas_and_for_what_is_provisioned(plane: FakePlane) -> None:
+    """Those of the profile, a small account's minimum included."""
+    assert await ask(plane, "quotas", {}) == (200, {"account": 50, "minimum_unreserved": 50})
+    assert await ask(plane, "provisioned", {"function": "orders"}) == (200, {"versions": {"1": {"status": "READY"}}})
+    assert plane.asked == [("provisioned", "orders")]
 
 
 async def test_a_death_is_told_when_it_happens(plane: FakePlane) -> None:

@@ -242,24 +242,33 @@ async def test_a_queue_that_cannot_be_asked_keeps_its_depth(plane: Plane, emulat
 
 
 @pytest.mark.parametrize(
-    ("operation", "resource"),
+    ("operation", "resource", "told"),
     [
-        ("CreateFunction", "orders"),
-        ("UpdateFunctionCode", "arn:aws:lambda:us-east-1:000000000000:function:orders"),
-        ("UpdateFunctionConfiguration", "000000000000:function:orders"),
-        ("PutFunctionConcurrency", "arn:aws:lambda:us-east-1:000000000000:function:orders:live"),
-        ("PublishVersion", "orders:7"),
-        ("DeleteFunction", "orders"),
+        ("CreateFunction", "orders", "CreateFunction"),
+        ("UpdateFunctionCode", "arn:aws:lambda:us-east-1:000000000000:function:orders", "UpdateFunctionCode"),
+        ("UpdateFunctionConfiguration", "000000000000:function:orders", "UpdateFunctionConfiguration"),
+        (
+            "PutFunctionConcurrency", "arn:aws:lambda:us-east-1:000000000000:function:orders:live",
+            "PutFunctionConcurrency",
+        ),
+        ("PublishVersion", "orders:7", "PublishVersion"),
+        ("PutProvisionedConcurrencyConfig", "orders", "PutProvisionedConcurrencyConfig"),
+        ("DeleteFunction", "orders", "DeleteFunction"),
+        ("DeleteFunction", "orders:7", ""),
+        ("DeleteFunction", "arn:aws:lambda:us-east-1:000000000000:function:orders:7:7", ""),
     ],
-)
+)  # fmt: skip
 async def test_a_function_that_changed_is_read_again(
-    plane: Plane, monkeypatch: pytest.MonkeyPatch, operation: str, resource: str
+    plane: Plane, monkeypatch: pytest.MonkeyPatch, operation: str, resource: str, told: str
 ) -> None:
-    """Whichever of its names the call used (AWS Lambda API reference, FunctionName): the plugin tells it as it came."""
-    forgotten: list[str] = []
-    monkeypatch.setattr(plane.compute, "invalidate", forgotten.append)
+    """Whichever of its names the call used (AWS Lambda API reference, FunctionName): the plugin tells it as it came.
+
+    With one version of it gone, the function itself is not.
+    """
+    forgotten: list[tuple[str, str]] = []
+    monkeypatch.setattr(plane.compute, "invalidate", lambda *what: forgotten.append(what))
     await plane.changed("lambda", operation, resource)
-    assert forgotten == ["orders"]
+    assert forgotten == [("orders", told)]
 
 
 @pytest.mark.parametrize(
@@ -308,6 +317,25 @@ async def test_an_architecture_begins_and_ends(plane: Plane, tmp_path: Path) -> 
 
 def _client(plane: Plane) -> Callable[..., Awaitable[dict[str, Any]]]:
     return AwsClient(plane.gateway.aws, "127.0.0.1:4566").call
+
+
+async def test_the_end_waits_until_cloudwatch_is_up_to_date(
+    plane: Plane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it, logs too; but not for a LocalStack that the network is cut to."""
+    asked: list[int | None] = []
+
+    async def flush(log_bytes: int | None = None) -> bool:
+        asked.append(log_bytes)
+        return True
+
+    monkeypatch.setattr(plane.observability, "flush", flush)
+    await plane.begin(order(tmp_path / "journal.jsonl"))
+    await plane.end()
+    assert asked.count(None) == 1
+    plane.cut("localstack")
+    await plane.end()
+    assert asked.count(None) == 1
 
 
 async def test_a_journal_that_cannot_be_opened_leaves_no_fault_armed(plane: Plane, tmp_path: Path) -> None:

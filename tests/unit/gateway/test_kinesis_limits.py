@@ -54,7 +54,7 @@ async def put(world: Behind, *records: dict[str, str]) -> tuple[Any, dict[str, A
     return await world.ask("kinesis", "PutRecords", StreamName="orders", Records=list(records))
 
 
-@pytest.mark.rule("kinesis.put-record-error")
+@pytest.mark.rule("kinesis.put-record-error", "kinesis.hash-key")
 async def test_a_record_over_the_limit_is_refused() -> None:
     """With the documented error; the other shard takes on, and so does this one when its time has come."""
     world = behind(write_records=1)
@@ -69,6 +69,24 @@ async def test_a_record_over_the_limit_is_refused() -> None:
     assert world.limits.throttles == 1
     world.now += 1
     assert (await world.ask("kinesis", "PutRecord", StreamName="orders", **record("a")))[0].status == 200
+
+
+@pytest.mark.rule("kinesis.write-limit", "kinesis.large-records")
+async def test_a_shard_takes_so_many_bytes_and_pays_for_larger_records() -> None:
+    """Partition keys count: of ten bytes a second, seven and one leave two; a record of 30 is paid off in 3 s."""
+    world = behind(write_bytes=10)
+
+    async def statuses(*sizes: int) -> list[int]:
+        puts = [record("x" * (size - 1)) for size in sizes]
+        return [(await world.ask("kinesis", "PutRecord", StreamName="orders", **put))[0].status for put in puts]
+
+    assert await statuses(8, 3) == [200, 400]
+    world.now += 1
+    assert await statuses(30, 1) == [200, 400]
+    world.now += 2
+    assert await statuses(1) == [400]
+    world.now += 1.2
+    assert await statuses(1) == [200]
 
 
 @pytest.mark.rule("kinesis.put-records-partial")

@@ -150,6 +150,20 @@ async def test_a_plugin_that_does_not_answer_is_a_failed_flush(localstack: Local
     assert await Observability(localstack.forward).flush()
 
 
+async def test_a_localstack_that_hangs_is_waited_for_so_long(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And the log says so."""
+    monkeypatch.setattr(observability, "_ANSWER_SECONDS", 0.01)
+
+    async def hang(_request: Inbound) -> Reply:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    assert not await Observability(hang).flush()
+    assert [record.message.rpartition(": ")[2] for record in caplog.records] == ["nothing within 0.01 s"]
+
+
 async def test_group_and_stream_are_created_on_demand_and_anew(localstack: LocalStack) -> None:
     """Once for a stream, and again where somebody deleted the group."""
     observability = Observability(localstack.forward)
@@ -246,6 +260,10 @@ async def test_a_refusal_of_cloudwatch_is_no_success() -> None:
         (
             "kinesis", "GetRecords", {}, {"Records": [{"SequenceNumber": "1"}] * 2, "MillisBehindLatest": 70},
             {"records": 2, "behind_ms": 70},
+        ),
+        (
+            "dynamodbstreams", "GetRecords", {},
+            {"Records": [{"eventVersion": "1.1", "dynamodb": {"SequenceNumber": "1"}}] * 3}, {"records": 3},
         ),
         (
             "sqs", "ReceiveMessage", {}, {"Messages": [{"ReceiptHandle": "h", "Body": '{"ReceiptHandle": 1}'}] * 2},

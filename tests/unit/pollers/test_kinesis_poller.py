@@ -83,7 +83,7 @@ async def test_a_failing_batch_blocks_its_shard_only() -> None:
     await world.fleet.stop()
 
 
-@pytest.mark.rule("stream.retries", "stream.destination-metadata")
+@pytest.mark.rule("stream.retries", "stream.destination-metadata", "case.stream-retries")
 @virtual_time
 async def test_retries_end_and_the_on_failure_destination_is_told() -> None:
     """X retries are X + 1 attempts; then the batch is discarded, described in the queue, and the shard moves on."""
@@ -123,6 +123,7 @@ async def test_retries_end_and_the_on_failure_destination_is_told() -> None:
     await world.fleet.stop()
 
 
+@pytest.mark.rule("stream.bisect", "stream.partial-bisect")
 @pytest.mark.parametrize(("handler", "options"), [(_fail_from_bad, PARTIAL), (_raise_on_bad, {})])
 @virtual_time
 async def test_bisect_dead_letters_exactly_the_poison(handler: Any, options: dict[str, Any]) -> None:
@@ -162,18 +163,34 @@ def _numbers(event: dict[str, Any]) -> list[str]:
     return [record["kinesis"]["sequenceNumber"] for record in event["Records"]]
 
 
-@pytest.mark.rule("stream.partial-shapes")
+@pytest.mark.rule("stream.partial-shapes", "stream.partial-unknown")
+@pytest.mark.parametrize(
+    ("answer", "attempts"),
+    [
+        (b"oops", 2),
+        ({"batchItemFailures": [{"itemIdentifier": ""}]}, 2),
+        ({"batchItemFailures": [{"itemIdentifier": None}]}, 2),
+        ({"batchItemFailures": [{"id": "1"}]}, 2),
+        ({"batchItemFailures": [{"itemIdentifier": "1"}]}, 2),  # not in the batch
+        (b"null", 1),
+        ({}, 1),
+        ({"batchItemFailures": []}, 1),
+        ({"batchItemFailures": None}, 1),
+    ],
+)
 @virtual_time
-async def test_a_malformed_answer_fails_the_whole_batch() -> None:
+async def test_an_answer_without_failures_is_a_success_and_a_malformed_one_fails_the_whole_batch(
+    answer: object, attempts: int
+) -> None:
     """An answer that cannot be trusted moves no checkpoint."""
-    world = World(lambda number, _event: returned(b"oops" if number == 1 else None))
+    world = World(lambda number, _event: returned(answer if number == 1 else None))
     (shard,) = world.aws.stream("s")
     shard.put(b"a")
     shard.put(b"b")
     await world.map_stream("s", **PARTIAL)
     await world.until(lambda: world.status.idle)
-    assert _seen(world) == [[b"a", b"b"]] * 2
-    assert len(world.events("malformed response")) == 1
+    assert _seen(world) == [[b"a", b"b"]] * attempts
+    assert len(world.events("malformed response")) == attempts - 1
     await world.fleet.stop()
 
 

@@ -62,7 +62,7 @@ async def test_a_filter_leaves_room_in_the_batch() -> None:
     await world.fleet.stop()
 
 
-@pytest.mark.rule("sqs-mapping.fifo-concurrency")
+@pytest.mark.rule("sqs-mapping.fifo-concurrency", "case.fifo-groups")
 @pytest.mark.parametrize(("maximum", "running"), [(10, 6), (4, 4)])
 @virtual_time
 async def test_a_fifo_queue_runs_as_many_as_it_has_groups(maximum: int, running: int) -> None:

@@ -80,6 +80,7 @@ async def test_only_the_reported_failures_come_back() -> None:
     await world.fleet.stop()
 
 
+@pytest.mark.rule("sqs-mapping.partial-failure")
 @pytest.mark.parametrize(
     "answer",
     [

@@ -55,7 +55,7 @@ async def test_lanes_work_at_once_and_keep_the_order_of_each_key() -> None:
     await world.fleet.stop()
 
 
-@pytest.mark.rule("stream.concurrency")
+@pytest.mark.rule("stream.concurrency", "case.stream-concurrency")
 @virtual_time
 async def test_concurrency_is_shards_times_factor() -> None:
     """100 shards with a ParallelizationFactor of 2 are 200 concurrent batches."""
@@ -110,7 +110,7 @@ async def test_another_factor_in_flight_loses_and_reorders_nothing() -> None:
     await world.fleet.stop()
 
 
-@pytest.mark.rule("stream.partial-checkpoint")
+@pytest.mark.rule("stream.partial-checkpoint", "case.stream-partial")
 @virtual_time
 async def test_of_nine_records_the_fifth_fails() -> None:
     """ReportBatchItemFailures: the records 5 to 9 are retried, those before them are done."""
