@@ -7,8 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from testbed.chaos.catalogue import to_json
 from testbed.chaos.fault import CallFault
-from testbed.chaos.schedule import Hit, named, to_json
+from testbed.chaos.schedule import Hit, named
 from testbed.chaos.timed import TimedFault
 from testbed.errors import HarnessError, TestbedError, UsageError
 from testbed.ledger.causes import causes

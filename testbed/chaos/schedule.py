@@ -1,16 +1,12 @@
 """Which faults hit a call: all faults of a run, put together."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import fields, replace
-from typing import Any, Final
+from dataclasses import replace
 
 from testbed.chaos.call import Call, Decision, Injection
 from testbed.chaos.fault import CallFault, Fault
-from testbed.chaos.poison import Poison
-from testbed.chaos.slow_postgres import SlowPostgres
-from testbed.chaos.throttle import Throttle
-from testbed.chaos.trigger import Predicate, Trigger, trigger_from_json
+from testbed.chaos.trigger import Predicate
 from testbed.errors import UsageError
 
 Listener = Callable[[Call, Injection], None]
@@ -18,8 +14,6 @@ Listener = Callable[[Call, Injection], None]
 
 Hit = tuple[str, str, int]
 """What was hit once: name of the fault, identity and attempt of the call."""
-
-_TYPES: Final[Mapping[str, type[Fault]]] = {kind.__name__: kind for kind in (Throttle, SlowPostgres, Poison)}
 
 
 class Schedule:
@@ -106,47 +100,3 @@ def named(faults: Sequence[Fault]) -> list[Fault]:
             raise UsageError(f"two faults are named {name!r}", "give each fault of a list a name of its own")
         result.append(replace(fault, name=name))
     return result
-
-
-def to_json(faults: Sequence[Fault]) -> list[dict[str, Any]]:
-    """The faults as JSON objects: ``"type"`` and the fields that are not left to their default, tuples as lists."""
-    return [
-        {"type": type(fault).__name__}
-        | {
-            field.name: _plain(value)
-            for field in fields(fault)
-            if field.init and (value := getattr(fault, field.name)) != field.default
-        }
-        for fault in faults
-    ]
-
-
-def faults_from_json(objects: Sequence[Mapping[str, Any]]) -> list[Fault]:
-    """The faults that `to_json` wrote, or that somebody wrote by hand; fields with a default may be left out.
-
-    Raises:
-        UsageError: A type or a field is unknown, missing or makes no sense.
-    """
-    return [_fault_from_json(entry) for entry in objects]
-
-
-def _fault_from_json(entry: Mapping[str, Any]) -> Fault:
-    kind: Callable[..., Fault] | None = _TYPES.get(str(entry.get("type")))
-    if kind is None:
-        raise UsageError(f"no fault has the type {entry.get('type')!r}", f"types: {', '.join(sorted(_TYPES))}")
-    try:
-        return kind(**{name: _frozen(name, value) for name, value in entry.items() if name != "type"})
-    except TypeError as error:
-        raise UsageError(f"{entry['type']}: {error}", "docs/faults.md lists the fields of each fault") from error
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Trigger):
-        return value.to_json()
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _frozen(name: str, value: Any) -> object:
-    if name == "when" and value is not None:
-        return trigger_from_json(value)
-    return tuple(value) if isinstance(value, list) else value

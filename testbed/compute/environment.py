@@ -168,10 +168,10 @@ class Environment:
             self._peak_bytes = max(self._peak_bytes, _peak_of(pid))
         return self._peak_bytes
 
-    async def end(self) -> None:
-        """Kill the process, and return when it is gone."""
+    async def end(self) -> Exit:
+        """Kill the process, and return when it is gone; says how it ended."""
         self.kill()
-        await asyncio.shield(self._ended)
+        return await asyncio.shield(self._ended)
 
     def kill(self) -> None:
         """Kill the process; an invoke that it serves ends as a crash."""

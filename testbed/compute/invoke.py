@@ -5,20 +5,19 @@ import contextlib
 import functools
 import json
 import resource
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from testbed.chaos.call import AwsError
+from testbed.chaos.call import AwsError, Effect
 from testbed.compute import destinations, refusals
-from testbed.compute.answers import answer, report_status
 from testbed.compute.async_queue import AsyncQueue
 from testbed.compute.aws import AwsCaller, AwsCallError, AwsSender
-from testbed.compute.environment import ON_DEMAND, PROVISIONED, Event, Kind, Settings
+from testbed.compute.environment import Settings
 from testbed.compute.event_invoke_configs import EventInvokeConfigs
+from testbed.compute.execution import Execution, Executor, Request
 from testbed.compute.functions import (
     Function,
     Functions,
@@ -26,12 +25,12 @@ from testbed.compute.functions import (
     Reference,
     parse_reference,
 )
-from testbed.compute.logs import TAIL_BYTES, LogFolder, end_lines, start_line
-from testbed.compute.pool import Pool, Start
+from testbed.compute.logs import TAIL_BYTES, LogFolder
+from testbed.compute.pool import Pool
 from testbed.compute.processes import Processes
 from testbed.compute.provisioning import Provisioning
 from testbed.compute.result import InvokeResult
-from testbed.compute.runtime_api import Invocation, RuntimeApi
+from testbed.compute.runtime_api import RuntimeApi
 from testbed.compute.versions import Aliases
 from testbed.errors import EngineDiedError
 from testbed.semantics import function_errors
@@ -54,31 +53,6 @@ class Journal(Protocol):
     def record(self, hop: str, **fields: object) -> None:
         """Append one line."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One invoke, as it was asked for.
-
-    Attributes:
-        reference: The function.
-        payload: The event, JSON.
-        caller: Who invokes.
-        request_id: Of the invoke; the same for all attempts of an asynchronous one.
-        identity: What stays the same of the invoke over runs with the same seed.
-        trace: The trace header.
-        client_context: The client context, JSON.
-        accepted: When an asynchronous one was, by the loop's clock.
-    """
-
-    reference: Reference
-    payload: bytes
-    caller: str
-    request_id: str
-    identity: str
-    trace: str | None = None
-    client_context: str | None = None
-    accepted: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,19 +78,6 @@ class Stats:
     throttles: int
     queued_events: int
     dropped_events: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """An invoke that reached an environment."""
-
-    payload: bytes
-    cause: str | None
-    duration: float
-    init: float | None
-    cold: bool
-    version: str
-    log: bytes
 
 
 class Compute:
@@ -158,7 +119,6 @@ class Compute:
         self._journal = journal
         self._folder = folder
         self._on_death = on_death
-        self._on_log = on_log
         self._dead: EngineDiedError | None = None
         self._aws = aws
         self._functions = Functions(aws, folder / "code", self._loaded)
@@ -185,6 +145,7 @@ class Compute:
             on_end=self._environment_ended,
             lifecycle=profile.lifecycle,
         )
+        self._executor = Executor(self._pool, self._logs, self._arn, on_log)
         self._provisioning = self._provisioner()
         self._running: set[asyncio.Task[Any]] = set()
         self._sweeper: asyncio.Task[None] | None = None
@@ -300,6 +261,7 @@ class Compute:
         invocation_type: str = "RequestResponse",
         qualifier: str | None = None,
         client_context: str | None = None,
+        effects: tuple[Effect, ...] = (),
     ) -> InvokeResult:
         """Invoke a function; every failure is a result, none is raised.
 
@@ -315,6 +277,7 @@ class Compute:
                 ``"DryRun"`` only checks and answers 204.
             qualifier: Version or alias.
             client_context: The client context, JSON.
+            effects: What faults do to the environment that it runs on.
         """
         limit = (
             function_errors.ASYNC_REQUEST_BYTES if invocation_type == "Event" else function_errors.SYNC_REQUEST_BYTES
@@ -327,7 +290,7 @@ class Compute:
         if len(payload) > limit:
             return _refused(refusals.request_too_large(len(payload), limit))
         identity = identity or trace or payload.decode(errors="replace")
-        request = Request(reference, payload, caller, str(uuid.uuid4()), identity, trace, client_context)
+        request = Request(reference, payload, caller, str(uuid.uuid4()), identity, trace, client_context, effects)
         if invocation_type == "RequestResponse":
             return await asyncio.shield(self._started(request))
         found = await self._find(request)
@@ -414,7 +377,7 @@ class Compute:
 
     async def _admitted(
         self, function: Function, request: Request
-    ) -> tuple[InvokeResult, _Run | None, Mapping[str, object]]:
+    ) -> tuple[InvokeResult, Execution | None, Mapping[str, object]]:
         """The answer, what ran, and for the journal how it was admitted."""
         now = asyncio.get_running_loop().time()
         served = self._concurrency.admit(function.name, function.version, now=now)
@@ -424,67 +387,13 @@ class Compute:
         self._invokes += 1
         running = self._concurrency.in_use(function.name, function.version)
         try:
-            run = await self._run(function, request, served)
+            run = await self._executor.run(function, request, served)
         finally:
             self._concurrency.release(function.name, function.version, served)
         facts = {"provisioned": _PROVISIONED[served], "running": running}
         failed = function_errors.UNHANDLED if run.cause else None
         tail = run.log[-TAIL_BYTES:]
         return InvokeResult(200, run.payload, failed, None, run.cause, run.version, tail), run, facts
-
-    async def _run(self, function: Function, request: Request, served: Served) -> _Run:
-        start = await self._pool.acquire(function, PROVISIONED if served is Served.PROVISIONED else ON_DEMAND)
-        if start.event.kind is Kind.READY:
-            return await self._serve(function, request, start)
-        return self._finished(function, request, start, start.event, start.spent)
-
-    async def _serve(self, function: Function, request: Request, start: Start) -> _Run:
-        loop = asyncio.get_running_loop()
-        left = max(function.timeout - start.spent, 0.0)
-        invocation = Invocation(
-            request.request_id,
-            request.payload,
-            self._arn(request.reference),
-            int((time.time() + left) * 1000),
-            request.trace,
-            request.client_context,
-        )
-        started = loop.time()
-        event = await start.environment.serve(invocation, left)
-        duration = loop.time() - started + start.spent
-        try:
-            return self._finished(function, request, start, event, duration)
-        finally:
-            self._pool.give_back(start.environment)
-
-    def _finished(self, function: Function, request: Request, start: Start, event: Event, duration: float) -> _Run:
-        """The answer to an invoke whose environment came to ``event``, with its log written."""
-        environment = start.environment
-        memory = environment.peak_bytes()
-        payload, cause, said = answer(function, request.request_id, event, memory)
-        if cause == function_errors.TIMEOUT:
-            duration = function.timeout
-        if cause == function_errors.CRASH and not environment.started:
-            cause = function_errors.INIT_ERROR
-        log = b"".join(
-            [
-                start.log,
-                start_line(request.request_id, function.version),
-                environment.take_log(),
-                said,
-                end_lines(
-                    request.request_id,
-                    duration=duration,
-                    init=start.init,
-                    memory_mb=function.memory_mb,
-                    peak_bytes=memory,
-                    failure=report_status(cause, payload),
-                ),
-            ]
-        )
-        self._logs.write(function.name, log)
-        self._on_log(function.log_group, environment.log_stream, duration, log)
-        return _Run(payload, cause, duration, start.init, start.cold, function.version, log)
 
     def _arn(self, reference: Reference) -> str:
         arn = f"arn:aws:lambda:{self._region}:{self._account_id}:function:{reference.name}"

@@ -12,7 +12,7 @@ import itertools
 import os
 from collections import defaultdict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from testbed.compute.answers import init_failure
 from testbed.compute.environment import ON_DEMAND, PROVISIONED, Environment, Event, Kind, Settings
@@ -84,19 +84,20 @@ class Pool:
         self._turns = Turns(starts_at_once)
         self.cold_starts: defaultdict[str, int] = defaultdict(int)
 
-    async def acquire(self, function: Function, initialization: str = ON_DEMAND) -> Start:
+    async def acquire(self, function: Function, initialization: str = ON_DEMAND, *, start_delay: float = 0.0) -> Start:
         """The idle environment of ``function`` that was used last; else a new one, or the next to be free.
 
         Args:
             function: What is to run.
             initialization: Of which kind the environment is to be, `ON_DEMAND` or `PROVISIONED`.
+            start_delay: Seconds by which a cold start takes longer than it would.
         """
         key = _key(function, initialization)
         if self._has_idle(key):
             return _warm(self._idle[key].pop())
         waiting: asyncio.Future[Start] = asyncio.get_running_loop().create_future()
         self._waiting[key].append(waiting)
-        task = asyncio.create_task(self._start_in_turn(function, initialization))
+        task = asyncio.create_task(self._start_in_turn(function, initialization, start_delay))
         self._starting.add(task)
         task.add_done_callback(self._starting.discard)
         return await waiting
@@ -125,7 +126,7 @@ class Pool:
             stack.pop()
         return bool(stack)
 
-    async def _start_in_turn(self, function: Function, initialization: str) -> None:
+    async def _start_in_turn(self, function: Function, initialization: str, delay: float) -> None:
         async with self._turns.of(function.name):
             waiting = self._next_waiting(_key(function, initialization))
             if waiting is None:
@@ -136,6 +137,9 @@ class Pool:
                 if not waiting.done():
                     waiting.set_exception(error)
                 return
+        if delay:
+            await asyncio.sleep(delay)
+            start = replace(start, init=(start.init or 0.0) + delay)
         if not waiting.done():
             waiting.set_result(start)
         elif start.event.kind is Kind.READY:  # the invoke was cancelled meanwhile

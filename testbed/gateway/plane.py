@@ -13,7 +13,8 @@ from typing import Any, Final
 from multidict import CIMultiDict
 from yarl import URL
 
-from testbed.chaos.schedule import Schedule, faults_from_json
+from testbed.chaos.catalogue import faults_from_json
+from testbed.chaos.schedule import Schedule
 from testbed.compute.aws import AwsCallError
 from testbed.compute.invoke import Compute
 from testbed.compute.pollers.fleet import PollerFleet

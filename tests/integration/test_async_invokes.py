@@ -14,7 +14,8 @@ from botocore.exceptions import ClientError
 from observing import JournalReader, RecordingFunction, unique, wait_until
 
 from testbed import AsyncFailures, Throttle, deploy, profiles
-from testbed.chaos.schedule import named, to_json
+from testbed.chaos.catalogue import to_json
+from testbed.chaos.schedule import named
 from testbed.records import Places
 from testbed.running import RunningTestbed
 from testbed.trace import HEADER, trace_header

@@ -12,7 +12,8 @@ from beds import RunOnLoop
 from observing import JournalReader, RecordingFunction, unique
 
 from testbed import Throttle, deploy, profiles
-from testbed.chaos.schedule import named, to_json
+from testbed.chaos.catalogue import to_json
+from testbed.chaos.schedule import named
 from testbed.running import RunningTestbed
 from testbed.semantics.profiles import Profile
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from testbed.chaos.catalogue import FAULTS
 from testbed.chaos.fault import Fault
 from testbed.chaos.poison import KINDS
-from testbed.chaos.schedule import _TYPES
 
 PAGE = (Path(__file__).parents[3] / "docs" / "faults.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -25,7 +25,7 @@ def test_each_example_runs_by_itself(example: str) -> None:
     exec(compile(example, "faults.md", "exec"), {"__name__": "example"})  # noqa: S102 (the page is our own)
 
 
-@pytest.mark.parametrize("kind", _TYPES.values())
+@pytest.mark.parametrize("kind", FAULTS.values())
 def test_the_table_of_each_fault_has_exactly_its_fields(kind: type[Fault]) -> None:
     """A field that is added, renamed or dropped is noticed."""
     table = section(kind.__name__).split("| field |")[1].split("\n\n")[0]

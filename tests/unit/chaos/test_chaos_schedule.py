@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import pytest
 
 from testbed.chaos.call import AwsError, Call, Decision, Injection
+from testbed.chaos.catalogue import faults_from_json, to_json
 from testbed.chaos.fault import CallFault, Fault
 from testbed.chaos.poison import Poison
-from testbed.chaos.schedule import Schedule, faults_from_json, to_json
+from testbed.chaos.schedule import Schedule
 from testbed.chaos.slow_postgres import SlowPostgres
 from testbed.chaos.throttle import Throttle
 from testbed.errors import UsageError

@@ -1,0 +1,95 @@
+"""Every fault that there is, and faults as JSON: the same names as in Python."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Final
+
+from testbed.chaos.database_busy import ConnectionsHogged, LockHeld
+from testbed.chaos.delivery import EarlyVisibility, LateDelivery
+from testbed.chaos.duplicate import Duplicate
+from testbed.chaos.environment_lost import EnvironmentKilled, OutOfMemory, SlowColdStart
+from testbed.chaos.fault import Fault
+from testbed.chaos.invocation import InvocationError, InvocationHttpResponse
+from testbed.chaos.latency import Latency
+from testbed.chaos.lost_reply import LostReply, Unreachable
+from testbed.chaos.part_down import PartDown
+from testbed.chaos.partial_failure import PartialFailure
+from testbed.chaos.poison import Poison
+from testbed.chaos.service_error import ServiceError
+from testbed.chaos.slow_postgres import SlowPostgres
+from testbed.chaos.taken_away import ConcurrencyTaken, MappingOff
+from testbed.chaos.throttle import Throttle
+from testbed.chaos.trigger import Trigger, trigger_from_json
+from testbed.errors import UsageError
+
+FAULTS: Final[Mapping[str, type[Fault]]] = {
+    kind.__name__: kind
+    for kind in (
+        Throttle,
+        ServiceError,
+        Latency,
+        LostReply,
+        Unreachable,
+        PartialFailure,
+        Duplicate,
+        EarlyVisibility,
+        LateDelivery,
+        InvocationError,
+        InvocationHttpResponse,
+        EnvironmentKilled,
+        OutOfMemory,
+        SlowColdStart,
+        ConcurrencyTaken,
+        MappingOff,
+        SlowPostgres,
+        ConnectionsHogged,
+        LockHeld,
+        PartDown,
+        Poison,
+    )
+}
+"""By the names under which JSON knows them."""
+
+
+def to_json(faults: Sequence[Fault]) -> list[dict[str, Any]]:
+    """The faults as JSON objects: ``"type"`` and the fields that are not left to their default, tuples as lists."""
+    return [
+        {"type": type(fault).__name__}
+        | {
+            field.name: _plain(value)
+            for field in fields(fault)
+            if field.init and (value := getattr(fault, field.name)) != field.default
+        }
+        for fault in faults
+    ]
+
+
+def faults_from_json(objects: Sequence[Mapping[str, Any]]) -> list[Fault]:
+    """The faults that `to_json` wrote, or that somebody wrote by hand; fields with a default may be left out.
+
+    Raises:
+        UsageError: A type or a field is unknown, missing or makes no sense.
+    """
+    return [_fault_from_json(entry) for entry in objects]
+
+
+def _fault_from_json(entry: Mapping[str, Any]) -> Fault:
+    kind: Callable[..., Fault] | None = FAULTS.get(str(entry.get("type")))
+    if kind is None:
+        raise UsageError(f"no fault has the type {entry.get('type')!r}", f"types: {', '.join(sorted(FAULTS))}")
+    try:
+        return kind(**{name: _frozen(name, value) for name, value in entry.items() if name != "type"})
+    except TypeError as error:
+        raise UsageError(f"{entry['type']}: {error}", "docs/faults.md lists the fields of each fault") from error
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Trigger):
+        return value.to_json()
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _frozen(name: str, value: Any) -> object:
+    if name == "when" and value is not None:
+        return trigger_from_json(value)
+    return tuple(value) if isinstance(value, list) else value

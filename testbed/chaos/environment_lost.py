@@ -1,0 +1,136 @@
+"""Execution environments that end while they are needed, or start slowly."""
+
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from testbed.chaos.call import Call, Effect, Injection
+from testbed.chaos.fault import CallFault
+
+_LONGEST: Final = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Killed(Effect):
+    """The environment of an invoke is killed.
+
+    Attributes:
+        moment: ``"before"`` the handler runs, ``"during"``, or ``"after"`` it has returned, before anybody knows.
+        seconds: With ``"during"``, how long the handler has run by then.
+    """
+
+    moment: Literal["before", "during", "after"]
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"killed {self.moment} the handler" + (f", {self.seconds:g} s in" if self.moment == "during" else "")
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryUsedUp(Effect):
+    """The environment of an invoke is killed as one that has used more memory than it has.
+
+    Attributes:
+        seconds: How long the handler has run by then.
+    """
+
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"out of memory {self.seconds:g} s in"
+
+
+@dataclass(frozen=True, slots=True)
+class StartsSlowly(Effect):
+    """An environment that has to be started for the invoke takes longer.
+
+    Attributes:
+        seconds: How much longer.
+    """
+
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"starts {self.seconds:g} s later"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _EnvironmentFault(CallFault):
+    service: str = field(default="lambda", init=False)
+    operations: tuple[str, ...] = field(default=("Invoke",), init=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        seconds: float = getattr(self, "seconds", 0.0)
+        if seconds < 0:
+            raise self.refused(f"seconds={seconds} is negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentKilled(_EnvironmentFault):
+    """Kills the process of an execution environment (SIGKILL), as when the machine under it fails.
+
+    Killed after its handler, the work is done, and whoever invoked is told that it failed.
+
+    Attributes:
+        moment: ``"before"`` the handler runs, ``"during"``, or ``"after"`` it has returned.
+        seconds: With ``"during"``, how long the handler has run by then.
+
+    Raises:
+        UsageError: A field makes no sense.
+    """
+
+    moment: Literal["before", "during", "after"] = "during"
+    seconds: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.moment not in {"before", "during", "after"}:
+            raise self.refused(f"moment={self.moment!r} is none of 'before', 'during', 'after'")
+
+    def inject(self, call: Call, seed: int) -> Injection:
+        """An effect on the environment."""
+        del call, seed
+        return Injection(self.name, effect=Killed(self.moment, self.seconds))
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutOfMemory(_EnvironmentFault):
+    """Ends an environment as AWS does when the function uses more memory than it has.
+
+    Attributes:
+        seconds: How long the handler has run by then.
+
+    Raises:
+        UsageError: The time is negative.
+    """
+
+    seconds: float = 0.01
+
+    def inject(self, call: Call, seed: int) -> Injection:
+        """An effect on the environment."""
+        del call, seed
+        return Injection(self.name, effect=MemoryUsedUp(self.seconds))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlowColdStart(_EnvironmentFault):
+    """Makes cold starts slower; invokes of warm environments are left alone.
+
+    Attributes:
+        seconds: How much longer an initialisation takes, at most 9: beyond 10 it would be done again.
+
+    Raises:
+        UsageError: The time makes no sense.
+    """
+
+    seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.seconds <= _LONGEST:
+            raise self.refused(f"seconds={self.seconds} is not more than 0 and at most {_LONGEST}")
+
+    def inject(self, call: Call, seed: int) -> Injection:
+        """An effect on the environment, if one is started."""
+        del call, seed
+        return Injection(self.name, effect=StartsSlowly(self.seconds))

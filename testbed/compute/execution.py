@@ -1,0 +1,167 @@
+"""One invoke on an execution environment: from the event that is handed over to the answer and its log."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from testbed.chaos.call import Effect
+from testbed.chaos.environment_lost import Killed, MemoryUsedUp, StartsSlowly
+from testbed.compute.answers import answer, report_status
+from testbed.compute.environment import ON_DEMAND, PROVISIONED, Environment, Event, Kind
+from testbed.compute.functions import Function, Reference
+from testbed.compute.logs import LogFolder, end_lines, start_line
+from testbed.compute.pool import Pool, Start
+from testbed.compute.runtime_api import Invocation
+from testbed.semantics import function_errors
+from testbed.semantics.concurrency import Served
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One invoke, as it was asked for.
+
+    Attributes:
+        reference: The function.
+        payload: The event, JSON.
+        caller: Who invokes.
+        request_id: Of the invoke; the same for all attempts of an asynchronous one.
+        identity: What stays the same of the invoke over runs with the same seed.
+        trace: The trace header.
+        client_context: The client context, JSON.
+        accepted: When an asynchronous one was, by the loop's clock.
+    """
+
+    reference: Reference
+    payload: bytes
+    caller: str
+    request_id: str
+    identity: str
+    trace: str | None = None
+    client_context: str | None = None
+    effects: tuple[Effect, ...] = ()
+    accepted: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """An invoke that reached an environment.
+
+    Attributes:
+        payload: What the function returned, or the error document.
+        cause: Why it failed, for the journal; None where it did not.
+        duration: Of the handler, in seconds.
+        init: Of the initialisation, in seconds; None where the environment was warm.
+        cold: Whether the environment was started for it.
+        version: Of the function.
+        log: What was written to the function's log.
+    """
+
+    payload: bytes
+    cause: str | None
+    duration: float
+    init: float | None
+    cold: bool
+    version: str
+    log: bytes
+
+
+class Executor:
+    """Runs invokes on environments.
+
+    Args:
+        pool: The environments.
+        logs: Takes the functions' logs.
+        arn_of: ARN of a function as it was asked for.
+        on_log: Told log group, log stream, seconds and lines of each invoke that has ended.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        logs: LogFolder,
+        arn_of: Callable[[Reference], str],
+        on_log: Callable[[str, str, float, bytes], None],
+    ) -> None:
+        self._pool = pool
+        self._logs = logs
+        self._arn_of = arn_of
+        self._on_log = on_log
+
+    async def run(self, function: Function, request: Request, served: Served) -> Execution:
+        """Run an invoke that was admitted, on an environment of the kind that ``served`` says."""
+        initialization = PROVISIONED if served is Served.PROVISIONED else ON_DEMAND
+        delay = sum(effect.seconds for effect in request.effects if isinstance(effect, StartsSlowly))
+        start = await self._pool.acquire(function, initialization, start_delay=delay)
+        if start.event.kind is Kind.READY:
+            return await self._serve(function, request, start)
+        return self._finished(function, request, start, start.event, start.spent)
+
+    async def _serve(self, function: Function, request: Request, start: Start) -> Execution:
+        loop = asyncio.get_running_loop()
+        left = max(function.timeout - start.spent, 0.0)
+        invocation = Invocation(
+            request.request_id,
+            request.payload,
+            self._arn_of(request.reference),
+            int((time.time() + left) * 1000),
+            request.trace,
+            request.client_context,
+        )
+        started = loop.time()
+        event = await _served(start.environment, invocation, left, request.effects)
+        duration = loop.time() - started + start.spent
+        try:
+            return self._finished(function, request, start, event, duration)
+        finally:
+            self._pool.give_back(start.environment)
+
+    def _finished(self, function: Function, request: Request, start: Start, event: Event, duration: float) -> Execution:
+        """The answer to an invoke whose environment came to ``event``, with its log written."""
+        environment = start.environment
+        memory = environment.peak_bytes()
+        payload, cause, said = answer(function, request.request_id, event, memory)
+        if cause == function_errors.TIMEOUT:
+            duration = function.timeout
+        if cause == function_errors.CRASH and not environment.started:
+            cause = function_errors.INIT_ERROR
+        log = b"".join(
+            [
+                start.log,
+                start_line(request.request_id, function.version),
+                environment.take_log(),
+                said,
+                end_lines(
+                    request.request_id,
+                    duration=duration,
+                    init=start.init,
+                    memory_mb=function.memory_mb,
+                    peak_bytes=memory,
+                    failure=report_status(cause, payload),
+                ),
+            ]
+        )
+        self._logs.write(function.name, log)
+        self._on_log(function.log_group, environment.log_stream, duration, log)
+        return Execution(payload, cause, duration, start.init, start.cold, function.version, log)
+
+
+async def _served(environment: Environment, invocation: Invocation, left: float, effects: tuple[Effect, ...]) -> Event:
+    """Let ``environment`` serve an invoke; what the effects do to it is done meanwhile."""
+    loop = asyncio.get_running_loop()
+    timers: list[asyncio.TimerHandle] = []
+    for effect in effects:
+        match effect:
+            case Killed(moment="before"):
+                await environment.end()
+            case Killed(moment="during", seconds=seconds):
+                timers.append(loop.call_later(seconds, environment.kill))
+            case MemoryUsedUp(seconds=seconds):
+                used = environment.memory_bytes + 1
+                timers.append(loop.call_later(seconds, environment.runs_out_of_memory, used))
+    event = await environment.serve(invocation, left)
+    for timer in timers:
+        timer.cancel()
+    if any(isinstance(effect, Killed) and effect.moment == "after" for effect in effects) and environment.alive:
+        return Event(Kind.EXIT, exit=await environment.end())
+    return event
