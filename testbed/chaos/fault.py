@@ -42,7 +42,7 @@ class CallFault(Fault, ABC):
     It hits a call that all of the following select; those left empty select every call.
 
     Attributes:
-        service: The service whose calls it sees, as in `Call`.
+        service: The service whose calls it sees, as in `Call`; ``"*"`` stands for every one but ``"postgres"``.
         operations: Operations (``"SendMessage"``); of execute-api methods (``"POST"``).
         resources: Names of queues, streams, tables, functions or APIs.
         callers: Callers as in `Call`, or their kind alone: ``"function"`` stands for every function.

@@ -13,6 +13,7 @@ from testbed.chaos.poison import Poison
 from testbed.chaos.schedule import Schedule
 from testbed.chaos.slow_postgres import SlowPostgres
 from testbed.chaos.throttle import Throttle
+from testbed.chaos.trigger import at_most
 from testbed.errors import UsageError
 
 CALL = Call("sqs", "SendMessage", "orders", "client", "order-1", attempt=1, at=5.0)
@@ -154,3 +155,49 @@ def test_says_what_is_wrong_with_a_fault_in_json(entry: dict[str, object], compl
     """Hand-written JSON gets an error that names the fault and the field."""
     with pytest.raises(UsageError, match=complaint):
         faults_from_json([entry])
+
+
+def test_a_fault_of_every_service_leaves_postgres_alone() -> None:
+    """Postgres is none of AWS's; in the order of the list the first answer wins, whatever its service says."""
+    schedule = Schedule([Scripted(name="all", service="*", error=FIRST), Scripted(name="sqs", error=SECOND)], 1)
+    decision = schedule.decide(CALL)
+    assert decision is not None
+    assert decision.answering == Injection("all", answer=FIRST)
+    assert schedule.decide(replace(CALL, service="postgres")) is None
+    assert schedule.decide(replace(CALL, service="kinesis")) is not None
+    assert schedule.fired == {"all": 2, "sqs": 0}
+
+
+def test_faults_come_and_go_while_calls_come() -> None:
+    """One that is added counts its windows from a second of its own, and has a seed of its own."""
+    schedule = Schedule([], 1)
+    assert schedule.decide(CALL) is None
+    schedule.add(Scripted(name="late", delay=1, during=(0, 2)), seed=7, since=4.0)
+    assert schedule.decide(replace(CALL, at=3.9)) is None
+    assert schedule.decide(replace(CALL, at=4.0)) is not None
+    assert schedule.decide(replace(CALL, at=6.0)) is None
+    [armed] = schedule.faults
+    assert (armed.seed, armed.fired, armed.last) == (7, 1, replace(CALL, at=4.0))
+    with pytest.raises(UsageError, match="'late'"):
+        schedule.add(Scripted(name="late"), seed=1)
+    assert schedule.remove("late")
+    assert not schedule.remove("late")
+    assert schedule.decide(replace(CALL, at=4.0)) is None
+    assert schedule.armed == 0
+
+
+def test_a_replay_hits_what_was_hit_and_says_what_it_missed() -> None:
+    """Whatever the triggers say, also those that count: the hits are those of the earlier run, each once."""
+    faults = [Throttle(name="t", service="sqs", when=at_most(1)), Scripted(name="s", delay=1, probability=0.5)]
+    hits = {("t", "order-1", 2), ("t", "order-2", 1), ("t", "gone", 1), ("s", "gone", 3), ("other", "order-1", 1)}
+    schedule = Schedule(faults, 1, replayed=hits)
+    hit = {
+        (identity, attempt)
+        for identity in ("order-1", "order-2", "order-3")
+        for attempt in (1, 2, 3)
+        if schedule.decide(replace(CALL, identity=identity, attempt=attempt))
+    }
+    assert hit == {("order-1", 2), ("order-2", 1)}
+    assert schedule.fired == {"t": 2, "s": 0}
+    assert schedule.missed == {"t": 1, "s": 1}
+    assert Schedule(faults, 1).missed == {}
