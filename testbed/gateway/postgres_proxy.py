@@ -6,7 +6,6 @@ It also is the network before Postgres, which can be cut: see `PostgresProxy.cut
 import asyncio
 import os
 import socket
-import struct
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -29,10 +28,10 @@ from testbed.gateway.postgres_wire import (
     inserted_rows,
     user_of,
 )
+from testbed.gateway.reset import reset_on_close
 
 _NO_ENCRYPTION: Final = b"N"
 _PROTOCOL_VIOLATION: Final = "08P01"
-_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time
 
 
 class PostgresProxy:
@@ -493,11 +492,6 @@ def _close(transport: asyncio.Transport, *, reset: bool) -> None:
         transport.abort()
     else:
         transport.close()
-
-
-def reset_on_close(connection: socket.socket) -> None:
-    """Let the other end of ``connection`` see a reset, not an end, once it is closed."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
 
 def _detached(transport: asyncio.Transport) -> socket.socket:

@@ -17,7 +17,7 @@ from testbed.gateway.core import Gateway
 from testbed.gateway.function_urls import url_address_of
 from testbed.gateway.message import Inbound, Reply
 from testbed.gateway.origin import CALLER_HEADER
-from testbed.gateway.postgres_proxy import reset_on_close
+from testbed.gateway.reset import reset_on_close
 from testbed.gateway.rest_routes import address_of
 from testbed.gateway.wire import json_reply
 
