@@ -15,7 +15,7 @@ from testbed.gateway.classify import Target, resource_name
 from testbed.gateway.limits.dynamodb_errors import cancelled, throttled
 from testbed.gateway.limits.read_once import ReadOnce
 from testbed.gateway.limits.tables import Charge, Item, Table, read_charge, table_of, touched_by
-from testbed.gateway.limits.wire import LIMIT, Forward, answer_of, document_of, rewritten, with_answer
+from testbed.gateway.limits.wire import LIMIT, Forward, answer_of, document_of, put_back, rewritten, with_answer
 from testbed.gateway.message import Inbound, Reply
 from testbed.gateway.wire import error_reply
 from testbed.semantics.dynamodb_capacity import DynamoDbProfile, Limit, item_size
@@ -219,9 +219,7 @@ class DynamoDbLimits:
             return call.refused(refusal)
         reply = await call.send({**call.document, "RequestItems": taken})
         if (answer := await answer_of(reply)) is not None:
-            unprocessed = answer.setdefault("UnprocessedItems", {})
-            for name, entries in left.items():
-                unprocessed[name] = unprocessed.get(name, []) + entries
+            put_back(answer, left)
             with_answer(reply, answer)
             reply.cause = LIMIT
         return reply

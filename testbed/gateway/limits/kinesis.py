@@ -9,7 +9,16 @@ from testbed.chaos.call import AwsError
 from testbed.compute.aws import AwsCaller
 from testbed.gateway.classify import Target
 from testbed.gateway.limits.read_once import ReadOnce
-from testbed.gateway.limits.wire import LIMIT, Forward, answer_of, document_of, own_answer, rewritten, with_answer
+from testbed.gateway.limits.wire import (
+    LIMIT,
+    Forward,
+    answer_of,
+    document_of,
+    own_answer,
+    put_in_places,
+    rewritten,
+    with_answer,
+)
 from testbed.gateway.message import Inbound, Reply
 from testbed.gateway.wire import error_reply
 from testbed.semantics.kinesis_shard import KinesisProfile, Shard, ShardMap, hash_key
@@ -98,16 +107,15 @@ class KinesisLimits:
         refusing = [self._refusing(target.resource, shards, record) for record in records]
         if not any(refusing):
             return await forward(request, target)
-        taken = [record for record, refused in zip(records, refusing, strict=True) if not refused]
+        refused = [_refused_entry(target.resource, shard_id) if shard_id else None for shard_id in refusing]
+        taken = [record for record, shard_id in zip(records, refusing, strict=True) if not shard_id]
         if not taken:
-            entries = [_refused_entry(target.resource, str(shard_id)) for shard_id in refusing]
-            whole = {"FailedRecordCount": len(entries), "Records": entries}
+            whole: dict[str, Any] = {}
+            put_in_places(whole, "Records", "FailedRecordCount", refused)
             return own_answer(str(uuid.uuid4()), _CONTENT_TYPE, whole)
         reply = await forward(rewritten(request, {**document, "Records": taken}), target)
         if answer := await answer_of(reply):
-            stored = iter(answer["Records"])
-            answer["Records"] = [_refused_entry(target.resource, each) if each else next(stored) for each in refusing]
-            answer["FailedRecordCount"] = answer.get("FailedRecordCount", 0) + len(records) - len(taken)
+            put_in_places(answer, "Records", "FailedRecordCount", refused)
             with_answer(reply, answer)
             reply.cause = LIMIT
         return reply

@@ -1,7 +1,7 @@
-"""Reading and rewriting the JSON of Kinesis and DynamoDB on its way through the gateway."""
+"""Reading and rewriting requests and answers on their way through the gateway, those in JSON above all."""
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -37,13 +37,44 @@ async def answer_of(reply: Reply) -> dict[str, Any] | None:
 
 def rewritten(request: Inbound, document: Mapping[str, Any]) -> Inbound:
     """The same request with another document."""
-    return replace(request, headers=_without_body(request.headers), body=json.dumps(document).encode())
+    return with_body(request, json.dumps(document).encode())
+
+
+def with_body(request: Inbound, body: bytes) -> Inbound:
+    """The same request with another body."""
+    return replace(request, headers=_without_body(request.headers), body=body)
 
 
 def with_answer(reply: Reply, document: Mapping[str, Any]) -> None:
     """Put another document into ``reply``."""
+    with_answer_body(reply, json.dumps(document).encode())
+
+
+def with_answer_body(reply: Reply, body: bytes) -> None:
+    """Put another body into ``reply``, of which the whole has been read."""
     reply.headers = _without_body(reply.headers)
-    reply.body = json.dumps(document).encode()
+    reply.body = body
+
+
+def put_in_places(answer: dict[str, Any], member: str, count: str, failed: Sequence[Mapping[str, Any] | None]) -> None:
+    """Put results of entries that were held back into an answer that knows the others only.
+
+    Args:
+        answer: With its results in ``member``, and the number of those that failed in ``count``.
+        member: Name of its list of results, which are in the order of the request.
+        count: Name of its number.
+        failed: For each entry of the request its result, None where it was not held back.
+    """
+    others = iter(answer.get(member, ()))
+    answer[member] = [result or next(others) for result in failed]
+    answer[count] = answer.get(count, 0) + sum(map(bool, failed))
+
+
+def put_back(answer: dict[str, Any], left: Mapping[str, Sequence[Any]]) -> None:
+    """Name what was held back of a BatchWriteItem, by table, as unprocessed."""
+    unprocessed = answer.setdefault("UnprocessedItems", {})
+    for table, requests in left.items():
+        unprocessed[table] = [*unprocessed.get(table, ()), *requests]
 
 
 def own_answer(request_id: str, content_type: str, document: Mapping[str, Any]) -> Reply:
