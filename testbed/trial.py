@@ -12,11 +12,11 @@ from testbed.chaos.fault import CallFault
 from testbed.chaos.schedule import Hit, named
 from testbed.chaos.timed import TimedFault
 from testbed.errors import HarnessError, TestbedError, UsageError
-from testbed.ledger.causes import causes
+from testbed.ledger.causes import Failures
 from testbed.ledger.history import Attempt, HistoryWriter
 from testbed.ledger.jsonl import read_journal
-from testbed.ledger.latency import latency_ms
-from testbed.ledger.reconcile import Ledger, Observed, reconcile
+from testbed.ledger.latency import Latencies
+from testbed.ledger.reconcile import Ledger, Observed, Outcomes
 from testbed.ledger.verdict import ArchitectureVerdict, Claim, Facts, Faults, Resources, blind_spots
 from testbed.load.client import LoadSummary, run_load
 from testbed.load.orders import Request
@@ -64,8 +64,9 @@ class Trial:
     show: Show
 
     def __post_init__(self) -> None:
-        self.attempts: list[Attempt] = []
+        self.outcomes, self.latencies, self.failures = Outcomes(), Latencies(), Failures()
         self.faults = named([*self.scenario.chaos, *self.architecture.chaos])
+        self.missed: dict[str, int] = {}
         self.status: dict[str, Any] = {}
         self.zero = 0.0
         self.drained = False
@@ -103,10 +104,11 @@ class Trial:
         checkpoints = self._checkpoints()
         end = await self.bed.plane.call("end")
         _check_journal(end)
+        self.missed = end.get("missed", {})
         self.show(Progress(architecture=name, stage="counting"))
         observed = await in_daemon_thread(lambda: self._look(deployment, db, checkpoints))
         await in_daemon_thread(lambda: self._remove_mappings(others))
-        return self._verdict(observed, end, drain_seconds)
+        return await in_daemon_thread(lambda: self._verdict(observed, end, drain_seconds))
 
     async def _traffic(self, deployment: Deployment) -> LoadSummary:
         offset = await self.bed.plane.clock_offset()
@@ -145,7 +147,8 @@ class Trial:
                 await watching
 
     def _record(self, attempt: Attempt) -> None:
-        self.attempts.append(attempt)
+        for account in (self.outcomes, self.latencies, self.failures):
+            account.add(attempt)
         self.history.write(attempt)
 
     async def _watch(self, summary: Callable[[], LoadSummary]) -> None:
@@ -213,14 +216,16 @@ class Trial:
 
     def _verdict(self, observed: Observed, end: dict[str, Any], drain_seconds: float) -> ArchitectureVerdict:
         poison = {request.id for request in self.requests if request.poison}
-        hops = (hop for hop in read_journal(self.folder.journal) if hop["architecture"] == self.architecture.name)
+        for hop in read_journal(self.folder.journal):
+            if hop["architecture"] == self.architecture.name:
+                self.failures.explain(hop)
         fired: dict[str, int] = end["fired"] | self.timetable.fired
         facts = Facts(
-            ledger=reconcile(self.attempts, observed, poison),
-            latency_ms=latency_ms(self.attempts),
+            ledger=self.outcomes.ledger(observed, poison),
+            latency_ms=self.latencies.percentiles(),
             resources=replace(Resources(**end["resources"]), drain_seconds=drain_seconds),
             faults=Faults(armed=len(fired), fired=sum(fired.values())),
-            causes=causes(self.attempts, hops),
+            causes=self.failures.causes(),
         )
         blind = blind_spots(
             drained=self.drained,
@@ -232,7 +237,7 @@ class Trial:
 
     def broken_off(self, reason: str) -> ArchitectureVerdict:
         """What can be said when it came to no end: what clients saw. Where the orders are, nobody knows."""
-        counted = reconcile(self.attempts, Observed(), set())
+        counted = self.outcomes.ledger(Observed(), set())
         seen = Ledger(
             attempted=counted.attempted,
             acknowledged=counted.acknowledged,
@@ -241,7 +246,7 @@ class Trial:
             unsent=counted.unsent,
         )
         claims = [Claim(each.claim, None, "could not be seen") for each in self.architecture.expectations]
-        facts = Facts(ledger=seen, latency_ms=latency_ms(self.attempts))
+        facts = Facts(ledger=seen, latency_ms=self.latencies.percentiles())
         return ArchitectureVerdict(facts, (*claims, *blind_spots(died=reason)))
 
     def _now(self) -> float:

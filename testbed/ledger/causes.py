@@ -1,5 +1,6 @@
 """Why requests were not acknowledged: one cause for each, from the client's view and from the journal."""
 
+import sys
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -10,6 +11,47 @@ POISON: Final = "poison"
 _WORDS: Final = {"limit": "throttle"}
 """A limit of a service that was exceeded, and a fault that says so, are the same to whoever is refused."""
 _CLIENT_MISTAKES: Final = frozenset(range(400, 500)) - {HTTPStatus.TOO_MANY_REQUESTS}
+
+
+class Failures:
+    """The attempts of one architecture that were not acknowledged, and why; see `causes`.
+
+    Args:
+        attempts: The first to `add`.
+    """
+
+    def __init__(self, attempts: Iterable[Attempt] = ()) -> None:
+        self._ids: dict[str, set[str]] = {}
+        self._open: list[tuple[str, str, str]] = []  # trace, id, and the cause if the journal says nothing
+        self._traces: set[str] = set()
+        self._journalled: dict[str, str] = {}
+        for attempt in attempts:
+            self.add(attempt)
+
+    def add(self, attempt: Attempt) -> None:
+        """Take in the next attempt; only one that was not acknowledged needs memory."""
+        if attempt.outcome is Outcome.ACKNOWLEDGED:
+            return
+        if attempt.poison and attempt.status in _CLIENT_MISTAKES:
+            self._ids.setdefault(POISON, set()).add(attempt.id)
+        elif attempt.status is not None and attempt.error:
+            self._ids.setdefault(attempt.error, set()).add(attempt.id)
+        else:
+            otherwise = attempt.error or "no answer" if attempt.status is None else f"HTTP {attempt.status}"
+            self._open.append((attempt.trace, attempt.id, sys.intern(otherwise)))
+            self._traces.add(attempt.trace)
+
+    def explain(self, hop: Mapping[str, Any]) -> None:
+        """Take in the next hop of the journal, once all attempts are in."""
+        if hop.get("cause") and hop.get("trace") in self._traces:
+            self._journalled[hop["trace"]] = sys.intern(_WORDS.get(hop["cause"], hop["cause"]))
+
+    def causes(self) -> dict[str, set[str]]:
+        """The ids of these attempts, by cause."""
+        ids = {cause: set(known) for cause, known in self._ids.items()}
+        for trace, id_, otherwise in self._open:
+            ids.setdefault(self._journalled.get(trace, otherwise), set()).add(id_)
+        return ids
 
 
 def causes(attempts: Iterable[Attempt], hops: Iterable[Mapping[str, Any]]) -> dict[str, set[str]]:
@@ -23,25 +65,7 @@ def causes(attempts: Iterable[Attempt], hops: Iterable[Mapping[str, Any]]) -> di
         attempts: Every attempt of one architecture.
         hops: The hops of the same architecture in the order of the journal; of each, ``trace`` and ``cause`` count.
     """
-    failed = [attempt for attempt in attempts if attempt.outcome is not Outcome.ACKNOWLEDGED]
-    journalled = _last_causes(hops, {attempt.trace for attempt in failed})
-    ids: dict[str, set[str]] = {}
-    for attempt in failed:
-        ids.setdefault(_cause(attempt, journalled.get(attempt.trace)), set()).add(attempt.id)
-    return ids
-
-
-def _cause(attempt: Attempt, journalled: str | None) -> str:
-    if attempt.poison and attempt.status in _CLIENT_MISTAKES:
-        return POISON
-    if attempt.status is None:
-        return journalled or attempt.error or "no answer"
-    return attempt.error or journalled or f"HTTP {attempt.status}"
-
-
-def _last_causes(hops: Iterable[Mapping[str, Any]], traces: set[str]) -> dict[str, str]:
-    return {
-        hop["trace"]: _WORDS.get(hop["cause"], hop["cause"])
-        for hop in hops
-        if hop.get("cause") and hop.get("trace") in traces
-    }
+    failures = Failures(attempts)
+    for hop in hops:
+        failures.explain(hop)
+    return failures.causes()

@@ -85,50 +85,64 @@ class Ledger:
     examples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
+class Outcomes:
+    """What the clients of one architecture know of each id, however many attempts it took.
+
+    Several attempts may share an id; then what is known best counts: acknowledged before unknown before refused before
+    unsent.
+
+    Args:
+        attempts: The first to `add`.
+    """
+
+    def __init__(self, attempts: Iterable[Attempt] = ()) -> None:
+        self._best: dict[str, Outcome] = {}
+        for attempt in attempts:
+            self.add(attempt)
+
+    def add(self, attempt: Attempt) -> None:
+        """Take in the next attempt; it may come in any order."""
+        known = self._best.get(attempt.id)
+        if known is None or _STRENGTH[known] < _STRENGTH[attempt.outcome]:
+            self._best[attempt.id] = attempt.outcome
+
+    def ledger(self, observed: Observed, poison: AbstractSet[str]) -> Ledger:
+        """The ledger; see `reconcile`."""
+        ids: dict[Outcome, set[str]] = {outcome: set() for outcome in Outcome}
+        for id_, outcome in self._best.items():
+            ids[outcome].add(id_)
+        acknowledged, refused, unknown = ids[Outcome.ACKNOWLEDGED], ids[Outcome.REFUSED], ids[Outcome.UNKNOWN]
+        attempted = acknowledged | refused | unknown
+        stored = {id_ for id_, times in observed.stored.items() if times > 0}
+        taken_in = stored | observed.dead_lettered
+        members: dict[str, AbstractSet[str]] = {
+            "attempted": attempted,
+            "acknowledged": acknowledged,
+            "refused": refused,
+            "unknown": unknown,
+            "unsent": ids[Outcome.UNSENT],
+            "stored": stored,
+            "dead_lettered": observed.dead_lettered,
+            "left": observed.left,
+            "lost": acknowledged - taken_in - observed.left,
+            "duplicated": {id_ for id_, times in observed.stored.items() if times > 1},
+            "ghost": unknown & taken_in,
+            "unexpected": taken_in - attempted,
+            "refused_but_stored": refused & stored,
+            "poison": poison,
+            "poison_stored": poison & stored,
+            "collateral": observed.dead_lettered - poison,
+        }
+        examples = {name: tuple(heapq.nsmallest(_MAX_EXAMPLES, members[name])) for name in ANOMALIES if members[name]}
+        return Ledger(**{name: len(ids_) for name, ids_ in members.items()}, examples=examples)
+
+
 def reconcile(attempts: Iterable[Attempt], observed: Observed, poison: AbstractSet[str]) -> Ledger:
     """The ledger of one architecture.
 
     Args:
-        attempts: Every attempt of this architecture; several may share an id, then what is known best counts:
-            acknowledged before unknown before refused before unsent.
+        attempts: Every attempt of this architecture; several may share an id, see `Outcomes`.
         observed: What is really there.
         poison: The ids of the requests that were broken on purpose.
     """
-    ids = _by_outcome(attempts)
-    acknowledged, refused, unknown = ids[Outcome.ACKNOWLEDGED], ids[Outcome.REFUSED], ids[Outcome.UNKNOWN]
-    attempted = acknowledged | refused | unknown
-    stored = {id_ for id_, times in observed.stored.items() if times > 0}
-    taken_in = stored | observed.dead_lettered
-    members: dict[str, AbstractSet[str]] = {
-        "attempted": attempted,
-        "acknowledged": acknowledged,
-        "refused": refused,
-        "unknown": unknown,
-        "unsent": ids[Outcome.UNSENT],
-        "stored": stored,
-        "dead_lettered": observed.dead_lettered,
-        "left": observed.left,
-        "lost": acknowledged - taken_in - observed.left,
-        "duplicated": {id_ for id_, times in observed.stored.items() if times > 1},
-        "ghost": unknown & taken_in,
-        "unexpected": taken_in - attempted,
-        "refused_but_stored": refused & stored,
-        "poison": poison,
-        "poison_stored": poison & stored,
-        "collateral": observed.dead_lettered - poison,
-    }
-    examples = {name: tuple(heapq.nsmallest(_MAX_EXAMPLES, members[name])) for name in ANOMALIES if members[name]}
-    return Ledger(**{name: len(ids_) for name, ids_ in members.items()}, examples=examples)
-
-
-def _by_outcome(attempts: Iterable[Attempt]) -> dict[Outcome, set[str]]:
-    """Each id once, under the outcome of which most is known."""
-    best: dict[str, Outcome] = {}
-    for attempt in attempts:
-        known = best.get(attempt.id)
-        if known is None or _STRENGTH[known] < _STRENGTH[attempt.outcome]:
-            best[attempt.id] = attempt.outcome
-    ids: dict[Outcome, set[str]] = {outcome: set() for outcome in Outcome}
-    for id_, outcome in best.items():
-        ids[outcome].add(id_)
-    return ids
+    return Outcomes(attempts).ledger(observed, poison)

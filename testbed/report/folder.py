@@ -1,14 +1,15 @@
 """The run folder as the report reads it: whatever is there, however the run ended."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypedDict, TypeVar
 
 from testbed.errors import TestbedError, UsageError
-from testbed.ledger.history import Attempt, read_history
+from testbed.ledger.history import read_history
 from testbed.ledger.jsonl import read_journal
+from testbed.report.recorded import Recorded, recorded
 
 SCHEMA_VERSION: Final = 1
 _Record = TypeVar("_Record")
@@ -45,10 +46,6 @@ class Verdict(TypedDict, total=False):
     architectures: dict[str, ArchitectureVerdict]
 
 
-Hop = Mapping[str, Any]
-"""One line of journal.jsonl: ``t``, ``architecture``, ``hop``, and the fields of that kind of hop."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFolder:
     """Everything that the report needs of one run.
@@ -57,25 +54,20 @@ class RunFolder:
         path: The folder.
         manifest: manifest.json; empty where it is missing.
         verdict: verdict.json; without architectures where it is missing.
-        history: The lines of history.jsonl.
-        journal: The lines of journal.jsonl.
+        recorded: What history.jsonl and journal.jsonl say of each architecture.
         gaps: What was missing or could not be read, in words.
     """
 
     path: Path
     manifest: Mapping[str, Any]
     verdict: Verdict
-    history: Sequence[Attempt]
-    journal: Sequence[Hop]
+    recorded: Mapping[str, Recorded]
     gaps: tuple[str, ...]
 
     @property
     def architectures(self) -> list[str]:
         """Names in the order of the verdict, then those that only left records."""
-        recorded = [attempt.architecture for attempt in self.history] + [
-            name for hop in self.journal if (name := hop.get("architecture"))
-        ]
-        return list(dict.fromkeys([*self.verdict.get("architectures", {}), *recorded]))
+        return list(dict.fromkeys([*self.verdict.get("architectures", {}), *self.recorded]))
 
 
 def load_run(run_dir: Path) -> RunFolder:
@@ -90,14 +82,14 @@ def load_run(run_dir: Path) -> RunFolder:
     gaps: list[str] = []
     manifest = _document(run_dir / "manifest.json", gaps)
     verdict = _document(run_dir / "verdict.json", gaps)
-    history = list(_records(read_history, run_dir / "history.jsonl", gaps))
-    journal = list(_records(read_journal, run_dir / "journal.jsonl", gaps))
+    history = _records(read_history, run_dir / "history.jsonl", gaps)
+    journal = _records(read_journal, run_dir / "journal.jsonl", gaps)
+    lines = recorded(history, journal)
     return RunFolder(
         path=run_dir,
         manifest=manifest,
         verdict=Verdict(**verdict),  # type: ignore[typeddict-item]  # the file is the contract
-        history=history,
-        journal=journal,
+        recorded=lines,
         gaps=tuple(gaps),
     )
 

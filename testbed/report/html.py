@@ -107,7 +107,7 @@ def render(run: RunFolder) -> str:
     verdicts = {name: run.verdict.get("architectures", {}).get(name, {}) for name in names}
     ledgers = {name: wording.ledger_of(run, name) for name in names}
     causes = wording.causes_of(run)
-    grid, series = build_series(names, run.history, run.journal, causes)
+    grid, series = build_series(names, run.recorded, causes)
     seed = run.verdict.get("seed", run.manifest.get("seed", "?"))
     options = run.manifest.get("options", {})
     return _template().render(

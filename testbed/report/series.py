@@ -1,17 +1,16 @@
-"""From lines of history and journal to series over time, one set per architecture.
+"""From the records of history and journal to series over time, one set per architecture.
 
 Pure: no files, no clock. All architectures share one grid of equal bins, so their pictures share one time axis.
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Final
 
-from testbed.ledger.history import Attempt, Outcome
-from testbed.report.folder import Hop
+from testbed.ledger.history import Outcome
+from testbed.report.recorded import Recorded
 
 QUANTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "p999": 0.999, "max": 1.0}
 _WIDTHS: Final = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
@@ -102,32 +101,12 @@ class ArchitectureSeries:
 
 
 def build_series(
-    architectures: Sequence[str],
-    history: Iterable[Attempt],
-    journal: Iterable[Hop],
-    causes: Mapping[str, Mapping[str, int]],
+    architectures: Sequence[str], recorded: Mapping[str, Recorded], causes: Mapping[str, Mapping[str, int]]
 ) -> tuple[Grid, list[ArchitectureSeries]]:
     """The common grid and the series of ``architectures``, in that order."""
-    attempts: dict[str, list[Attempt]] = defaultdict(list)
-    for attempt in history:
-        attempts[attempt.architecture].append(attempt)
-    hops: dict[str, dict[str, list[Hop]]] = defaultdict(lambda: defaultdict(list))
-    for hop in journal:
-        if (name := hop.get("architecture")) and hop.get("hop") in ("postgres", "sample", "fault"):
-            hops[name][hop["hop"]].append(hop)
-    ends = {name: _end(attempts[name], hops[name]) for name in architectures}
-    grid = make_grid(max(ends.values(), default=0.0))
-    return grid, [
-        _architecture(
-            grid,
-            name=name,
-            end=ends[name],
-            attempts=attempts[name],
-            hops=hops[name],
-            causes=causes.get(name, {}),
-        )
-        for name in architectures
-    ]
+    records = {name: recorded.get(name) or Recorded() for name in architectures}
+    grid = make_grid(max((each.end for each in records.values()), default=0.0))
+    return grid, [_architecture(grid, name, each, causes.get(name, {})) for name, each in records.items()]
 
 
 def make_grid(end: float) -> Grid:
@@ -141,14 +120,11 @@ def quantile(ordered: Sequence[float], q: float) -> float:
     return ordered[max(0, math.ceil(q * len(ordered)) - 1)]
 
 
-def fault_windows(faults: Iterable[Hop], gap: float = _GAP) -> tuple[Window, ...]:
-    """Per fault, the stretches in which it fired with less than ``gap`` seconds between two times."""
-    times: dict[str, list[float]] = defaultdict(list)
-    for hop in faults:
-        times[str(hop.get("fault"))].append(max(0.0, hop["t"]))
+def fault_windows(faults: Mapping[str, Iterable[float]], gap: float = _GAP) -> tuple[Window, ...]:
+    """Per fault, given when it fired, the stretches with less than ``gap`` seconds between two times."""
     windows = []
-    for name, fired in times.items():
-        fired.sort()
+    for name, times in faults.items():
+        fired = sorted(max(0.0, t) for t in times)
         cuts = [0, *(i for i, (a, b) in enumerate(pairwise(fired), 1) if b - a > gap), len(fired)]
         windows += [Window(name, fired[a], fired[b - 1], b - a) for a, b in pairwise(cuts)]
     return tuple(windows)
@@ -170,22 +146,8 @@ def spike_windows(grid: Grid, offered: Values) -> tuple[Window, ...]:
     )
 
 
-def _end(attempts: Iterable[Attempt], hops: Mapping[str, Sequence[Hop]]) -> float:
-    answered = (a.planned if a.finished is None else a.finished for a in attempts)
-    recorded = (float(hop["t"]) for kind in hops.values() for hop in kind)
-    return max(0.0, *answered, *recorded, 0.0)
-
-
-def _architecture(
-    grid: Grid,
-    *,
-    name: str,
-    end: float,
-    attempts: Sequence[Attempt],
-    hops: Mapping[str, Sequence[Hop]],
-    causes: Mapping[str, int],
-) -> ArchitectureSeries:
-    live = grid.index(end) + 1
+def _architecture(grid: Grid, name: str, records: Recorded, causes: Mapping[str, int]) -> ArchitectureSeries:
+    live = grid.index(records.end) + 1
 
     def until_end(values: Sequence[float | None]) -> Values:
         return (*values[:live], *[None] * (grid.count - live))
@@ -193,16 +155,12 @@ def _architecture(
     def rate(counts: Sequence[float]) -> Values:
         return until_end([count / grid.width for count in counts])
 
-    answered = {
-        outcome: _count(grid, ((a.finished, 1) for a in attempts if a.outcome is outcome)) for outcome in Outcome
-    }
-    inserts = _count(grid, ((h["t"], h.get("rows", 1)) for h in hops.get("postgres", ()) if h.get("event") == "insert"))
-    offered = rate(_count(grid, ((a.planned, 1) for a in attempts)))
-    samples = hops.get("sample", ())
-    latencies = _latencies(attempts)
+    answered = {outcome: _count(grid, ((t, 1) for t in records.answered[outcome])) for outcome in Outcome}
+    inserts = _count(grid, records.inserts)
+    offered = rate(_count(grid, ((t, 1) for t in records.planned)))
     return ArchitectureSeries(
         name=name,
-        end=end,
+        end=records.end,
         offered=offered,
         accepted=rate(answered[Outcome.ACKNOWLEDGED]),
         refused=rate(answered[Outcome.REFUSED]),
@@ -210,55 +168,35 @@ def _architecture(
         stored=rate(inserts),
         accepted_total=until_end(list(accumulate(answered[Outcome.ACKNOWLEDGED]))),
         stored_total=until_end(list(accumulate(inserts))),
-        queue_depth=_peaks(grid, _field(samples, "queue_depth")),
-        connections=_peaks(grid, [*_field(samples, "connections"), *_field(hops.get("postgres", ()), "open")]),
-        concurrency=_peaks(grid, ((h["t"], _running(h)) for h in samples)),
-        latency=_latency_over_time(grid, latencies),
-        latency_curve=_curve([latency for _, latency in latencies]),
-        faults=fault_windows(hops.get("fault", ())),
+        queue_depth=_peaks(grid, records.queue_depth),
+        connections=_peaks(grid, records.connections),
+        concurrency=_peaks(grid, records.concurrency),
+        latency=_latency_over_time(grid, records.latency),
+        latency_curve=_curve([ms for _, ms in records.latency]),
+        faults=fault_windows(records.faults),
         spikes=spike_windows(grid, offered),
         causes=dict(sorted(causes.items(), key=lambda item: -item[1])),
     )
 
 
-def _count(grid: Grid, events: Iterable[tuple[float | None, float]]) -> list[float]:
+def _count(grid: Grid, events: Iterable[tuple[float, float]]) -> list[float]:
     counts = [0.0] * grid.count
     for t, weight in events:
-        if t is not None:
-            counts[grid.index(t)] += weight
+        counts[grid.index(t)] += weight
     return counts
 
 
-def _peaks(grid: Grid, samples: Iterable[tuple[float, float | None]]) -> Values:
+def _peaks(grid: Grid, samples: Iterable[tuple[float, float]]) -> Values:
     """The highest sample of each bin; a bin between two samples takes over the one before it."""
     peaks: list[float | None] = [None] * grid.count
     for t, value in samples:
-        if value is not None:
-            i = grid.index(t)
-            peaks[i] = max(value, peaks[i] or 0.0)
+        i = grid.index(t)
+        peaks[i] = max(value, peaks[i] or 0.0)
     measured = [i for i, value in enumerate(peaks) if value is not None]
     for before, after in pairwise(measured):
         for i in range(before + 1, after):
             peaks[i] = peaks[before]
     return tuple(peaks)
-
-
-def _field(hops: Iterable[Hop], name: str) -> list[tuple[float, float | None]]:
-    return [(hop["t"], hop.get(name)) for hop in hops]
-
-
-def _running(sample: Hop) -> float | None:
-    running = sample.get("concurrency")
-    return sum(running.values()) if isinstance(running, Mapping) else running
-
-
-def _latencies(attempts: Iterable[Attempt]) -> list[tuple[float, float]]:
-    """(planned, milliseconds until acknowledged): a quick refusal is no service, so it does not count."""
-    return [
-        (a.planned, (a.finished - a.planned) * 1000)
-        for a in attempts
-        if a.finished is not None and a.outcome is Outcome.ACKNOWLEDGED
-    ]
 
 
 def _latency_over_time(grid: Grid, latencies: Iterable[tuple[float, float]]) -> dict[str, Values]:

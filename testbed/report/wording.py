@@ -1,13 +1,12 @@
 """The ledger in plain words: one vocabulary for console, HTML and JUnit."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from testbed.ledger.causes import causes
-from testbed.ledger.history import Attempt, Outcome
+from testbed.ledger.history import Outcome
 from testbed.report.folder import ArchitectureVerdict, RunFolder
 
 
@@ -63,11 +62,10 @@ FATES: Final = {
 def ledger_of(run: RunFolder, name: str) -> dict[str, int]:
     """The ledger of one architecture; what the client saw alone where the verdict is missing."""
     ledger = run.verdict.get("architectures", {}).get(name, {}).get("ledger")
-    return ledger or _client_side(a for a in run.history if a.architecture == name)
+    return ledger or _client_side(run.recorded[name].outcomes if name in run.recorded else Counter())
 
 
-def _client_side(attempts: Iterable[Attempt]) -> dict[str, int]:
-    outcomes = Counter(attempt.outcome for attempt in attempts)
+def _client_side(outcomes: Counter[Outcome]) -> dict[str, int]:
     counts = {outcome.value: outcomes[outcome] for outcome in Outcome}
     return {"attempted": outcomes.total() - outcomes[Outcome.UNSENT], **counts}
 
@@ -130,7 +128,6 @@ def causes_of(run: RunFolder) -> dict[str, dict[str, int]]:
     """Orders that were not accepted, by cause, per architecture; the most frequent cause first."""
     counts = {}
     for name in run.architectures:
-        attempts = (attempt for attempt in run.history if attempt.architecture == name)
-        ids = causes(attempts, (hop for hop in run.journal if hop.get("architecture") == name))
+        ids = run.recorded[name].failures.causes() if name in run.recorded else {}
         counts[name] = dict(sorted(((cause, len(found)) for cause, found in ids.items()), key=lambda item: -item[1]))
     return counts

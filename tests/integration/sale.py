@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
-from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,11 +14,12 @@ import pytest
 from testbed.catalog import load_scenario, prepared
 from testbed.ledger.history import Attempt, read_history
 from testbed.ledger.jsonl import read_journal
-from testbed.ledger.reconcile import Ledger, Observed, reconcile
+from testbed.ledger.reconcile import Observed
 from testbed.ledger.verdict import RunVerdict
 from testbed.run_folder import RunFolder, RunOptions
 from testbed.runner import run_scenario
 from testbed.running import RunningTestbed, running_testbed
+from testbed.trial import Trial
 
 SCENARIO: Final = Path(__file__).parents[2] / "scenarios" / "flash_sale.py"
 SEED: Final = 42
@@ -109,7 +109,6 @@ def _hold(mode: str, runs: Path) -> Sale:
     options = RunOptions(scenario=str(SCENARIO), seed=SEED, engine=mode, scale=SCALE)
     scenario = prepared(load_scenario(options.scenario), options)
     folder = RunFolder(runs, scenario.name, options.seed)
-    fates: dict[str, dict[str, Fate]] = {}
     seconds: dict[str, float] = {}
     invocations: dict[str, float] = {}
 
@@ -123,14 +122,22 @@ def _hold(mode: str, runs: Path) -> Sale:
             done = time.monotonic()
         seconds["stop"] = time.monotonic() - done
 
-    def noted(attempts: list[Attempt], observed: Observed, poison: AbstractSet[str]) -> Ledger:
-        fates[attempts[0].architecture] = _fates(attempts, observed)
-        return reconcile(attempts, observed, poison)
+    observed: dict[str, Observed] = {}
+    look = Trial._look
+
+    def noted(trial: Trial, *where: Any) -> Observed:
+        found = observed[trial.architecture.name] = look(trial, *where)
+        return found
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("testbed.runner.running_testbed", timed)
-        patch.setattr("testbed.trial.reconcile", noted)
+        patch.setattr(Trial, "_look", noted)
         verdict = asyncio.run(run_scenario(scenario, options, folder, lambda _: None, lambda _: None))
+    attempts = list(read_history(folder.history))
+    fates = {
+        name: _fates((each for each in attempts if each.architecture == name), found)
+        for name, found in observed.items()
+    }
     return Sale(verdict, folder.path, fates, invocations, **seconds)
 
 

@@ -209,6 +209,7 @@ async def trial(bed: FakeBed, folder: RunFolder) -> AsyncIterator[Trial]:
             scenario=SCENARIO,
             architecture=SCENARIO.architectures[0],
             seed=1,
+            replayed=None,
             requests=SCENARIO.traffic.plan(1, None),
             folder=folder,
             history=history,

@@ -3,6 +3,7 @@
 import pytest
 
 from testbed.ledger.history import Attempt, Outcome
+from testbed.report.recorded import recorded
 from testbed.report.series import (
     ArchitectureSeries,
     Grid,
@@ -31,7 +32,7 @@ def hop(t: float, kind: str, **fields: object) -> dict[str, object]:
 
 
 def series_of(history: list[Attempt], journal: list[dict[str, object]]) -> tuple[Grid, ArchitectureSeries]:
-    grid, (series,) = build_series(["sync"], history, journal, {"sync": {}})
+    grid, (series,) = build_series(["sync"], recorded(history, journal), {"sync": {}})
     return grid, series
 
 
@@ -117,7 +118,7 @@ def test_an_architecture_that_ended_earlier_has_no_values_after_its_end() -> Non
     late = Attempt(
         architecture="slow", id="x", planned=0.0, sent=0.0, finished=40.0, outcome=Outcome.ACKNOWLEDGED, trace=""
     )
-    grid, (sync, slow) = build_series(["sync", "slow"], [attempt(1.0, 2.0), late], [], {})
+    grid, (sync, slow) = build_series(["sync", "slow"], recorded([attempt(1.0, 2.0), late], []), {})
     assert sync.offered[grid.index(30)] is None
     assert slow.offered[grid.index(30)] == 0
 
@@ -144,8 +145,7 @@ def test_a_quantile_is_a_value_that_was_observed() -> None:
 
 def test_a_pause_splits_the_window_of_a_fault() -> None:
     """Two stretches of one fault are two windows; another fault has its own."""
-    times = [(1.0, "slow"), (2.0, "slow"), (9.0, "slow"), (9.5, "slow"), (2.0, "throttle")]
-    windows = fault_windows([hop(t, "fault", fault=name) for t, name in times])
+    windows = fault_windows({"slow": [9.5, 1.0, 2.0, 9.0], "throttle": [2.0]})
     assert {(w.name, w.start, w.end, w.count) for w in windows} == {
         ("slow", 1.0, 2.0, 2),
         ("slow", 9.0, 9.5, 2),
@@ -167,6 +167,6 @@ def test_even_traffic_and_single_bins_are_no_spike(offered: tuple[float | None, 
 
 def test_damaged_order_of_the_journal_does_not_matter() -> None:
     """A run without any record still has a grid."""
-    grid, (series,) = build_series(["sync"], [], [], {})
+    grid, (series,) = build_series(["sync"], {}, {})
     assert grid.count == 1
     assert series.latency_curve == ()
