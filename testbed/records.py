@@ -87,6 +87,29 @@ class Table:
 
 
 @dataclass(frozen=True)
+class DynamoDbTable:
+    """A table of DynamoDB with one item per stored order; a key on the order's id makes a second one impossible.
+
+    Attributes:
+        name: Name of the table.
+        id_attribute: The attribute with the order's id.
+    """
+
+    name: str = "orders"
+    id_attribute: str = "id"
+
+    def ids(self, places: Places) -> Counter[str]:
+        """Id of each stored order, with its number of items."""
+        client = places.client("dynamodb")
+        pages = client.get_paginator("scan").paginate(TableName=self.name, ConsistentRead=True)
+        try:
+            items = [item for page in pages for item in page["Items"]]
+        except client.exceptions.ResourceNotFoundException as error:
+            raise UsageError(f"table {self.name!r} does not exist", "does deploy() create it?") from error
+        return Counter(str(next(iter(item.get(self.id_attribute, {"": ""}).values()))) for item in items)
+
+
+@dataclass(frozen=True)
 class Queue:
     """A queue whose messages carry the order's id: a source, or a dead-letter queue.
 

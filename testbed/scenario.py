@@ -90,7 +90,7 @@ class Deployment:
     """
 
     url: str
-    stored: Table = field(default_factory=Table)
+    stored: Destination = field(default_factory=Table)
     dead_letters: Sequence[Destination] = ()
     sources: Sequence[Source] = ()
 
