@@ -82,7 +82,13 @@ class RunFolder:
         """Every hop and every fault that fired."""
         return self.path / "journal.jsonl"
 
-    def write_manifest(self, options: RunOptions, engine: Mapping[str, Any], profile: Mapping[str, Any]) -> None:
+    def write_manifest(
+        self,
+        options: RunOptions,
+        engine: Mapping[str, Any],
+        profile: Mapping[str, Any],
+        deciding: Mapping[str, Any] | None = None,
+    ) -> None:
         """Write down everything that decides how the run behaves; from here on it is the latest run."""
         self.write_json(
             "manifest.json",
@@ -92,6 +98,7 @@ class RunFolder:
                 "seed": options.seed,
                 "engine": dict(engine),
                 "profile": dict(profile),
+                "deciding": deciding,
                 "versions": {"python": platform.python_version()} | {name: version(name) for name in _DECIDING},
                 "retry_mode": _retry_mode(),
                 "machine": {

@@ -13,7 +13,7 @@ from testbed.ledger.history import HistoryWriter
 from testbed.ledger.verdict import ArchitectureVerdict, EngineFacts, Facts, RunVerdict, blind_spots
 from testbed.load.orders import Request
 from testbed.own_lines import shortened
-from testbed.replay import journalled_hits
+from testbed.replay import EarlierRun, deciding, earlier_run, missed_line
 from testbed.report.console import Progress
 from testbed.run_folder import RunFolder, RunOptions, unwritable
 from testbed.running import RunningTestbed, running_testbed
@@ -54,6 +54,9 @@ async def run_scenario(
         HarnessError: The testbed cannot do its work.
     """
     requests = _planned(scenario, options.seed)
+    earlier = earlier_run(Path(options.replay_of), scenario, requests) if options.replay_of else None
+    if earlier and not earlier.is_whole:
+        tell(f"{options.replay_of} broke off: what its faults would have hit after that is not known, and not hit")
     check_max_connections(scenario.database.max_connections)
     connections = scenario.database.max_connections
     if standing:
@@ -64,7 +67,7 @@ async def run_scenario(
         show(Progress(stage="starting LocalStack and Postgres"))
         testbed = running_testbed(max_connections=connections, logs=folder.logs, progress=tell, engine=options.engine)
     async with testbed as bed:
-        run = _Run(bed, scenario, options, folder)
+        run = _Run(bed, scenario, options, folder, earlier, tell)
         await run.try_all(requests, show)
         verdict = run.verdict()
         if keep and run.broken_by is None:
@@ -86,27 +89,42 @@ class _Run:
         broken_by: What ended it early; None where nothing did.
     """
 
-    def __init__(self, bed: RunningTestbed, scenario: Scenario, options: RunOptions, folder: RunFolder) -> None:
+    def __init__(  # noqa: PLR0917 - once, by position of the same names
+        self,
+        bed: RunningTestbed,
+        scenario: Scenario,
+        options: RunOptions,
+        folder: RunFolder,
+        earlier: EarlierRun | None,
+        tell: Callable[[str], None],
+    ) -> None:
         self.broken_by: BaseException | None = None
         self._bed = bed
         self._scenario = scenario
         self._options = options
         self._folder = folder
         self._engine = EngineFacts(**asdict(bed.engine.info))
-        self._replayed = journalled_hits(Path(options.replay_of)) if options.replay_of else None
+        self._earlier = earlier
+        self._tell = tell
         self._found: dict[str, ArchitectureVerdict] = {}
 
     async def try_all(self, requests: Sequence[Request], show: Show) -> None:
         """Put one architecture after the other on trial, up to the first whose trial comes to no end."""
-        self._folder.write_manifest(self._options, asdict(self._engine), self._scenario.profile.to_json())
+        self._folder.write_manifest(
+            self._options,
+            asdict(self._engine),
+            self._scenario.profile.to_json(),
+            deciding(self._scenario, requests),
+        )
         with HistoryWriter(self._folder.history) as history:
             for architecture in self._scenario.architectures:
+                hits = None if self._earlier is None else self._earlier.hits.get(architecture.name, ())
                 trial = Trial(
                     bed=self._bed,
                     scenario=self._scenario,
                     architecture=architecture,
                     seed=self._options.seed,
-                    replayed=None if self._replayed is None else self._replayed.get(architecture.name, ()),
+                    replayed=hits,
                     requests=requests,
                     folder=self._folder,
                     history=history,
@@ -118,6 +136,8 @@ class _Run:
                     self._found[architecture.name] = trial.broken_off(_reason(error))
                     self.broken_by = error
                     return
+                if hits is not None:
+                    self._tell(missed_line(architecture.name, len(hits), trial.missed))
 
     def verdict(self) -> RunVerdict:
         """The verdict; unknown for each architecture whose trial came to no end."""

@@ -295,7 +295,8 @@ class Plane:
                 "cold_starts": sum(stats.cold_starts.values()),
                 "peak_queue_depth": self._peak_depth,
             },
-            "fired": dict(self._schedule.fired),
+            "fired": self._schedule.fired,
+            "missed": self._schedule.missed,
             "journal_error": str(self.journal.error) if self.journal.error else None,
         }
         self.gateway.arm(Schedule((), 0))
