@@ -3,9 +3,11 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from testbed.errors import HarnessError, UsageError
+
+_DECODE: Final = json.JSONDecoder().decode  # json.loads guesses the encoding first: a third of the time of a short line
 
 
 def read_objects(path: Path) -> Iterator[dict[str, Any]]:
@@ -41,7 +43,7 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
 
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
-        record = json.loads(line)
+        record = _DECODE(line.decode())
     except ValueError:  # not JSON, or torn in the middle of a UTF-8 sequence
         return None
     return record if isinstance(record, dict) else None

@@ -94,10 +94,10 @@ class Recorded:
 
 def recorded(history: Iterable[Attempt], journal: Iterable[Hop]) -> dict[str, Recorded]:
     """The records of each architecture, in the order of their first appearance."""
-    found: dict[str, Recorded] = {}
+    found: defaultdict[str, Recorded] = defaultdict(Recorded)
     for attempt in history:
-        found.setdefault(attempt.architecture, Recorded()).add(attempt)
+        found[attempt.architecture].add(attempt)
     for hop in journal:
         if name := hop.get("architecture"):
-            found.setdefault(name, Recorded()).add_hop(hop)
-    return found
+            found[name].add_hop(hop)
+    return dict(found)
