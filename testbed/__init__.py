@@ -4,12 +4,24 @@ What a scenario needs is exported from here; see ``scenarios/flash_sale.py`` for
 """
 
 from testbed import claims, deploy
+from testbed.chaos import incidents, trigger
+from testbed.chaos.database_busy import ConnectionsHogged, LockHeld
+from testbed.chaos.delivery import EarlyVisibility, LateDelivery
+from testbed.chaos.duplicate import Duplicate
+from testbed.chaos.environment_lost import EnvironmentKilled, OutOfMemory, SlowColdStart
+from testbed.chaos.invocation import InvocationDelay, InvocationError, InvocationHttpResponse
+from testbed.chaos.latency import Latency
+from testbed.chaos.lost_reply import LostReply, Unreachable
+from testbed.chaos.part_down import PartDown
+from testbed.chaos.partial_failure import PartialFailure
 from testbed.chaos.poison import Poison
+from testbed.chaos.service_error import ServiceError
 from testbed.chaos.slow_postgres import SlowPostgres
+from testbed.chaos.taken_away import ConcurrencyTaken, MappingOff
 from testbed.chaos.throttle import Throttle
 from testbed.ledger.verdict import Expectation, Facts
 from testbed.load.arrivals import Constant, Poisson, Ramp, Spike
-from testbed.records import AsyncFailures, Queue, Stream, StreamFailures, Table
+from testbed.records import AsyncFailures, DynamoDbTable, Queue, Stream, StreamFailures, Table
 from testbed.scenario import Architecture, Aws, Database, Db, Deployment, Scenario, Traffic
 from testbed.semantics import profiles
 
@@ -17,17 +29,36 @@ __all__ = [
     "Architecture",
     "AsyncFailures",
     "Aws",
+    "ConcurrencyTaken",
+    "ConnectionsHogged",
     "Constant",
     "Database",
     "Db",
     "Deployment",
+    "Duplicate",
+    "DynamoDbTable",
+    "EarlyVisibility",
+    "EnvironmentKilled",
     "Expectation",
     "Facts",
+    "InvocationDelay",
+    "InvocationError",
+    "InvocationHttpResponse",
+    "LateDelivery",
+    "Latency",
+    "LockHeld",
+    "LostReply",
+    "MappingOff",
+    "OutOfMemory",
+    "PartDown",
+    "PartialFailure",
     "Poison",
     "Poisson",
     "Queue",
     "Ramp",
     "Scenario",
+    "ServiceError",
+    "SlowColdStart",
     "SlowPostgres",
     "Spike",
     "Stream",
@@ -35,7 +66,10 @@ __all__ = [
     "Table",
     "Throttle",
     "Traffic",
+    "Unreachable",
     "claims",
     "deploy",
+    "incidents",
     "profiles",
+    "trigger",
 ]

@@ -20,7 +20,7 @@ from testbed.ledger.verdict import ArchitectureVerdict, Claim, EngineFacts, Fact
 from testbed.pytest_plugin import RunScenario
 
 PYTHON = blocks("python")
-ELSEWHERE = {"faults.md", "observing.md"}
+ELSEWHERE = {"observing.md"}
 FILES = [block for block in PYTHON if block.file]
 TESTS = [block for block in PYTHON if block.text.startswith("def test_")]
 FRAGMENTS = [block for block in PYTHON if block.text.startswith("aws.")]

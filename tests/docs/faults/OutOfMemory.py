@@ -1,0 +1,12 @@
+"""Execution environments of functions, in the data plane."""
+
+from testbed import OutOfMemory
+from testbed.chaos.call import Call
+from testbed.chaos.environment_lost import MemoryUsedUp
+from testbed.chaos.schedule import Schedule
+
+fault = OutOfMemory(resources=("store",), seconds=0.2)
+
+decision = Schedule([fault], seed=42).decide(Call("lambda", "Invoke", "store", "mapping:1", "batch-1", 1, 3.0))
+assert decision is not None
+assert decision.effects == (MemoryUsedUp(0.2),)

@@ -1,0 +1,12 @@
+"""Initialisations of execution environments, in the data plane."""
+
+from testbed import SlowColdStart
+from testbed.chaos.call import Call
+from testbed.chaos.environment_lost import StartsSlowly
+from testbed.chaos.schedule import Schedule
+
+fault = SlowColdStart(seconds=3, during=(0, 10))
+
+decision = Schedule([fault], seed=42).decide(Call("lambda", "Invoke", "take", "execute-api", "order-1", 1, 3.0))
+assert decision is not None
+assert decision.effects == (StartsSlowly(3),)

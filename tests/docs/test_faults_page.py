@@ -1,0 +1,95 @@
+"""The page on faults is of today, and every fault has its place and its example on it."""
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faults_page import COMMON, EXAMPLES, PAGE, documented, example, page, run, shown, triggers
+from markdown_pages import read
+
+import testbed
+from testbed.chaos import incidents, trigger
+from testbed.chaos.catalogue import FAULTS, faults_from_json, to_json
+from testbed.chaos.fault import Fault
+
+
+def test_the_page_is_of_today() -> None:
+    """``python tests/docs/faults_page.py`` writes it anew."""
+    assert PAGE.read_text(encoding="utf-8") == page()
+
+
+def test_every_fault_has_an_example() -> None:
+    """A file of its name in tests/docs/faults; and no file is left over."""
+    names = {path.stem for path in EXAMPLES.glob("*.py")}
+    assert sorted(set(FAULTS) - names) == []
+    assert sorted(names - set(FAULTS)) == []
+
+
+def test_every_fault_is_exported() -> None:
+    """Scenarios import faults from ``testbed``."""
+    assert [name for name, kind in FAULTS.items() if getattr(testbed, name, None) is not kind] == []
+
+
+@pytest.mark.parametrize("kind", shown().values(), ids=shown())
+def test_each_example_runs_and_is_of_its_fault(kind: type[Fault]) -> None:
+    """It holds assertions, and its fault is the same after JSON."""
+    path = example(kind)
+    assert "assert " in path.read_text(encoding="utf-8")
+    fault = run(path)["fault"]
+    assert type(fault) is kind
+    assert faults_from_json(to_json([fault])) == [fault]
+
+
+@pytest.mark.parametrize("kind", [*COMMON.values(), *FAULTS.values()], ids=lambda kind: kind.__name__)
+def test_each_field_of_a_fault_is_documented(kind: type[Fault]) -> None:
+    """Under Attributes, of its own class or of one that it extends; and nothing is documented that is not there."""
+    meanings: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        meanings |= documented(base)
+    assert sorted(meanings) == sorted(field.name for field in fields(kind))
+
+
+def test_a_field_without_meaning_is_noticed() -> None:
+    """The parser of docstrings reads what is there, over several lines, and no more."""
+
+    class Half:
+        """Something.
+
+        Attributes:
+            one: Its meaning,
+                on two lines.
+
+        Raises:
+            ValueError: Two.
+        """
+
+    assert documented(Half) == {"one": "Its meaning, on two lines."}
+
+
+def test_every_trigger_has_its_row() -> None:
+    """Each that JSON knows, but for the combinations."""
+    rows = {name for name, _, _ in triggers(trigger)}
+    assert rows == set(trigger._NUMBERS) | set(trigger._PAIRS) | set(trigger._SELECTED)
+    assert all(f"| `{name}(" in read("docs/faults.md") for name in rows)
+
+
+def public(module: Any) -> Sequence[str]:
+    return [name for name, each in inspect.getmembers(module, inspect.isfunction) if each.__module__ == module.__name__]
+
+
+@pytest.mark.parametrize("name", public(incidents))
+def test_every_incident_is_on_the_page(name: str) -> None:
+    """Under its name, with its parameters."""
+    parameters = ", ".join(
+        str(each).partition(":")[0] for each in inspect.signature(getattr(incidents, name)).parameters
+    )
+    assert f"`{name}({parameters})`" in read("docs/faults.md")
+
+
+def test_the_examples_stand_beside_this_test() -> None:
+    """Where the page says that they are."""
+    assert Path(__file__).parent / "faults" == EXAMPLES
+    assert "tests/docs/faults/" in read("docs/faults.md")
