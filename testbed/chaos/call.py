@@ -21,6 +21,8 @@ class Call:
             the order that caused it where that is known, the time of day of the run otherwise.
         order: Number in the plan of the order that caused it, the first is 1; None where none did.
         key: Digest of that order's id, see `testbed.trace.digest_of`; empty where none did.
+        runs: Whether a handler runs in it, for an invoke: not where an asynchronous one is only accepted, or one is
+            only checked.
     """
 
     service: str
@@ -32,6 +34,7 @@ class Call:
     at: float
     order: int | None = None
     key: str = ""
+    runs: bool = True
 
 
 @dataclass(frozen=True, slots=True)

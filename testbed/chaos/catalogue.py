@@ -9,14 +9,16 @@ from testbed.chaos.delivery import EarlyVisibility, LateDelivery
 from testbed.chaos.duplicate import Duplicate
 from testbed.chaos.environment_lost import EnvironmentKilled, OutOfMemory, SlowColdStart
 from testbed.chaos.fault import Fault
-from testbed.chaos.invocation import InvocationError, InvocationHttpResponse
+from testbed.chaos.invocation import InvocationDelay, InvocationError, InvocationHttpResponse
 from testbed.chaos.latency import Latency
 from testbed.chaos.lost_reply import LostReply, Unreachable
 from testbed.chaos.part_down import PartDown
 from testbed.chaos.partial_failure import PartialFailure
 from testbed.chaos.poison import Poison
+from testbed.chaos.postgres_connection import PostgresBlackHole, PostgresRefused, PostgresReset
 from testbed.chaos.service_error import ServiceError
-from testbed.chaos.slow_postgres import SlowPostgres
+from testbed.chaos.slow_postgres import PostgresBandwidth, SlowPostgres
+from testbed.chaos.sql_error import SqlError
 from testbed.chaos.taken_away import ConcurrencyTaken, MappingOff
 from testbed.chaos.throttle import Throttle
 from testbed.chaos.trigger import Trigger, trigger_from_json
@@ -34,6 +36,7 @@ FAULTS: Final[Mapping[str, type[Fault]]] = {
         Duplicate,
         EarlyVisibility,
         LateDelivery,
+        InvocationDelay,
         InvocationError,
         InvocationHttpResponse,
         EnvironmentKilled,
@@ -42,6 +45,11 @@ FAULTS: Final[Mapping[str, type[Fault]]] = {
         ConcurrencyTaken,
         MappingOff,
         SlowPostgres,
+        PostgresBandwidth,
+        PostgresReset,
+        PostgresBlackHole,
+        PostgresRefused,
+        SqlError,
         ConnectionsHogged,
         LockHeld,
         PartDown,

@@ -1,10 +1,10 @@
 """Execution environments that end while they are needed, or start slowly."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from testbed.chaos.call import Call, Effect, Injection
-from testbed.chaos.fault import CallFault
+from testbed.chaos.invoke_fault import InvokeFault
 
 _LONGEST: Final = 9
 
@@ -15,7 +15,7 @@ class Killed(Effect):
 
     Attributes:
         moment: ``"before"`` the handler runs, ``"during"``, or ``"after"`` it has returned, before anybody knows.
-        seconds: With ``"during"``, how long the handler has run by then.
+        seconds: With ``"during"``, how long the handler has run by then, at most.
     """
 
     moment: Literal["before", "during", "after"]
@@ -30,7 +30,7 @@ class MemoryUsedUp(Effect):
     """The environment of an invoke is killed as one that has used more memory than it has.
 
     Attributes:
-        seconds: How long the handler has run by then.
+        seconds: How long the handler has run by then, at most.
     """
 
     seconds: float
@@ -54,26 +54,17 @@ class StartsSlowly(Effect):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _EnvironmentFault(CallFault):
-    service: str = field(default="lambda", init=False)
-    operations: tuple[str, ...] = field(default=("Invoke",), init=False)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        seconds: float = getattr(self, "seconds", 0.0)
-        if seconds < 0:
-            raise self.refused(f"seconds={seconds} is negative")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EnvironmentKilled(_EnvironmentFault):
+class EnvironmentKilled(InvokeFault):
     """Kills the process of an execution environment (SIGKILL), as when the machine under it fails.
 
-    Killed after its handler, the work is done, and whoever invoked is told that it failed.
+    The invoke ends as AWS's ``Runtime.ExitError`` (API reference, Invoke: status 200, ``X-Amz-Function-Error:
+    Unhandled``), and the next one initialises an environment in its own time. Killed after its handler, the work is
+    done, and whoever invoked is told that it failed: a poller keeps the messages, the asynchronous queue tries again.
 
     Attributes:
-        moment: ``"before"`` the handler runs, ``"during"``, or ``"after"`` it has returned.
-        seconds: With ``"during"``, how long the handler has run by then.
+        moment: ``"before"`` the handler runs, ``"during"``, or ``"after"`` it has returned, before anybody knows.
+        seconds: With ``"during"``, how long the handler has run by then. One that answers sooner is killed as it
+            does: in every run the same invokes fail, however fast the machine is.
 
     Raises:
         UsageError: A field makes no sense.
@@ -86,6 +77,8 @@ class EnvironmentKilled(_EnvironmentFault):
         super().__post_init__()
         if self.moment not in {"before", "during", "after"}:
             raise self.refused(f"moment={self.moment!r} is none of 'before', 'during', 'after'")
+        if self.seconds < 0:
+            raise self.refused(f"seconds={self.seconds} is negative")
 
     def inject(self, call: Call, seed: int) -> Injection:
         """An effect on the environment."""
@@ -94,17 +87,25 @@ class EnvironmentKilled(_EnvironmentFault):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OutOfMemory(_EnvironmentFault):
+class OutOfMemory(InvokeFault):
     """Ends an environment as AWS does when the function uses more memory than it has.
 
+    The invoke ends as ``Runtime.OutOfMemory``, and its log says that all memory was used (AWS Lambda developer guide,
+    Troubleshoot invocation issues: memory errors). No memory is taken from the machine.
+
     Attributes:
-        seconds: How long the handler has run by then.
+        seconds: How long the handler has run by then. One that answers sooner ends so as it does.
 
     Raises:
         UsageError: The time is negative.
     """
 
     seconds: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.seconds < 0:
+            raise self.refused(f"seconds={self.seconds} is negative")
 
     def inject(self, call: Call, seed: int) -> Injection:
         """An effect on the environment."""
@@ -113,8 +114,12 @@ class OutOfMemory(_EnvironmentFault):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SlowColdStart(_EnvironmentFault):
-    """Makes cold starts slower; invokes of warm environments are left alone.
+class SlowColdStart(InvokeFault):
+    """Makes cold starts slower; an invoke that finds a warm environment is left alone, though it counts as hit.
+
+    The time is part of ``Init Duration``. After a failure of the environment before, where Lambda initialises in the
+    invoke's own time, it is part of that, and of the function's timeout (AWS Lambda developer guide, Lambda execution
+    environment lifecycle).
 
     Attributes:
         seconds: How much longer an initialisation takes, at most 9: beyond 10 it would be done again.

@@ -1,26 +1,66 @@
-"""The actions of AWS Fault Injection Service on Lambda functions: an error, or an answer for HTTP, in place of the own.
+"""The actions of AWS Fault Injection Service on Lambda functions: a delay, an error, an answer for HTTP.
 
-Its third action, a delay before the handler, is `testbed.chaos.latency.Latency` of the service ``lambda``. Source: AWS
-FIS user guide, AWS FIS Actions reference, Lambda actions.
+There an extension in the execution environment does it. Source: AWS FIS user guide, AWS FIS Actions reference, Lambda
+actions.
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from testbed.chaos.call import Call, FunctionAnswer, Injection
-from testbed.chaos.fault import CallFault
+from testbed.chaos.call import Call, Effect, FunctionAnswer, Injection
+from testbed.chaos.invoke_fault import InvokeFault
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerDelayed(Effect):
+    """The handler of an invoke begins later, though its environment is there.
+
+    Attributes:
+        seconds: How much later.
+    """
+
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"handler begins {self.seconds:g} s later"
 
 
 @dataclass(frozen=True, kw_only=True)
-class InvocationError(CallFault):
+class InvocationDelay(InvokeFault):
+    """Delays handlers (``aws:lambda:invocation-add-delay``), in warm environments as in cold ones.
+
+    The invoke holds its concurrency meanwhile, and the time counts as its duration, is billed, and uses up the
+    function's timeout: a delay that is longer is a timeout, and the handler does not run. A slow way to Lambda, which
+    does none of that, is `Latency` of the service ``lambda``.
+
+    Attributes:
+        seconds: How much later a handler begins.
+
+    Raises:
+        UsageError: The time is not positive.
+    """
+
+    seconds: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.seconds <= 0:
+            raise self.refused(f"seconds={self.seconds} is not more than 0")
+
+    def inject(self, call: Call, seed: int) -> Injection:
+        """An effect on the environment."""
+        del call, seed
+        return Injection(self.name, effect=HandlerDelayed(self.seconds))
+
+
+@dataclass(frozen=True, kw_only=True)
+class InvocationError(InvokeFault):
     """Marks invokes as failed (``aws:lambda:invocation-error``).
 
     Attributes:
         prevent_execution: Whether the handler is not run at all; else it runs, and its result is thrown away.
     """
 
-    service: str = field(default="lambda", init=False)
-    operations: tuple[str, ...] = field(default=("Invoke",), init=False)
     prevent_execution: bool = True
 
     def inject(self, call: Call, seed: int) -> Injection:
@@ -32,7 +72,7 @@ class InvocationError(CallFault):
 
 
 @dataclass(frozen=True, kw_only=True)
-class InvocationHttpResponse(CallFault):
+class InvocationHttpResponse(InvokeFault):
     """Lets functions answer with a status of HTTP (``aws:lambda:invocation-http-integration-response``).
 
     It means something to those who invoke over HTTP: REST APIs and function URLs.
@@ -46,8 +86,6 @@ class InvocationHttpResponse(CallFault):
         UsageError: The status is none of HTTP's.
     """
 
-    service: str = field(default="lambda", init=False)
-    operations: tuple[str, ...] = field(default=("Invoke",), init=False)
     status: int = 500
     content_type: str = "application/json"
     prevent_execution: bool = True

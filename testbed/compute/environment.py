@@ -150,6 +150,10 @@ class Environment:
             await self.end()
         return event
 
+    async def rest(self, seconds: float) -> None:
+        """Do nothing for so long, or until its end."""
+        await asyncio.wait((self._ended,), timeout=seconds)
+
     def take_log(self) -> bytes:
         """What it has printed since the last time."""
         return self._pipe.take()
@@ -187,7 +191,8 @@ class Environment:
         """The runtime asks for the next invoke."""
         if not self.started:
             self._happens(Event(Kind.READY))
-        if not self.alive:
+        if not self.alive:  # an answer would let the process end by itself, before it is killed
+            await asyncio.shield(self._ended)
             return None
         if self._undelivered is not None:
             invocation, self._undelivered = self._undelivered, None

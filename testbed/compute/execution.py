@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from testbed.chaos.call import Effect
 from testbed.chaos.environment_lost import Killed, MemoryUsedUp, StartsSlowly
+from testbed.chaos.invocation import HandlerDelayed
 from testbed.compute.answers import answer, report_status
 from testbed.compute.environment import ON_DEMAND, PROVISIONED, Environment, Event, Kind
 from testbed.compute.functions import Function, Reference
@@ -29,6 +30,7 @@ class Request:
         identity: What stays the same of the invoke over runs with the same seed.
         trace: The trace header.
         client_context: The client context, JSON.
+        effects: What faults do to its environment.
         accepted: When an asynchronous one was, by the loop's clock.
     """
 
@@ -147,21 +149,40 @@ class Executor:
 
 
 async def _served(environment: Environment, invocation: Invocation, left: float, effects: tuple[Effect, ...]) -> Event:
-    """Let ``environment`` serve an invoke; what the effects do to it is done meanwhile."""
-    loop = asyncio.get_running_loop()
-    timers: list[asyncio.TimerHandle] = []
-    for effect in effects:
-        match effect:
-            case Killed(moment="before"):
-                await environment.end()
-            case Killed(moment="during", seconds=seconds):
-                timers.append(loop.call_later(seconds, environment.kill))
-            case MemoryUsedUp(seconds=seconds):
-                used = environment.memory_bytes + 1
-                timers.append(loop.call_later(seconds, environment.runs_out_of_memory, used))
-    event = await environment.serve(invocation, left)
-    for timer in timers:
-        timer.cancel()
-    if any(isinstance(effect, Killed) and effect.moment == "after" for effect in effects) and environment.alive:
+    """Let ``environment`` serve an invoke, for which ``left`` seconds are left, under what faults do to it."""
+    delay = sum(effect.seconds for effect in effects if isinstance(effect, HandlerDelayed))
+    if delay:
+        await environment.rest(min(delay, left))
+        if delay >= left and environment.alive:
+            await environment.end()
+            return Event(Kind.TIMEOUT)
+    ending = next((effect for effect in effects if isinstance(effect, Killed | MemoryUsedUp)), None)
+    if ending is None:
+        return await environment.serve(invocation, left - delay)
+    if isinstance(ending, Killed) and ending.moment == "before":
         return Event(Kind.EXIT, exit=await environment.end())
+    event = await _served_until(ending, environment, invocation, left - delay)
+    if event.kind in {Kind.RESPONSE, Kind.ERROR}:  # nobody hears of it
+        _end(environment, ending)
+        event = Event(Kind.EXIT, exit=await environment.end())
     return event
+
+
+async def _served_until(
+    ending: Killed | MemoryUsedUp, environment: Environment, invocation: Invocation, left: float
+) -> Event:
+    """Serve until the handler is done or its time has come; the timer does not outlive the invoke."""
+    if isinstance(ending, Killed) and ending.moment == "after":
+        return await environment.serve(invocation, left)
+    timer = asyncio.get_running_loop().call_later(ending.seconds, _end, environment, ending)
+    try:
+        return await environment.serve(invocation, left)
+    finally:
+        timer.cancel()
+
+
+def _end(environment: Environment, ending: Killed | MemoryUsedUp) -> None:
+    if isinstance(ending, MemoryUsedUp):
+        environment.runs_out_of_memory(environment.memory_bytes)
+    else:
+        environment.kill()

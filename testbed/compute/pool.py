@@ -47,6 +47,19 @@ class Start:
     cold: bool = True
 
 
+@dataclass(eq=False, slots=True)
+class _Waiting:
+    """An invoke that waits for an environment.
+
+    Attributes:
+        start: What it gets.
+        delay: Seconds by which an environment that is started for it is ready later.
+    """
+
+    start: "asyncio.Future[Start]"
+    delay: float
+
+
 class Pool:
     """Starts environments, keeps the idle ones warm, ends them.
 
@@ -78,7 +91,7 @@ class Pool:
         self._numbers = itertools.count(1)
         self._all: set[Environment] = set()
         self._idle: defaultdict[_Key, list[Environment]] = defaultdict(list)
-        self._waiting: defaultdict[_Key, deque[asyncio.Future[Start]]] = defaultdict(deque)
+        self._waiting: defaultdict[_Key, deque[_Waiting]] = defaultdict(deque)
         self._resets: Resets[_Key] = Resets()
         self._starting: set[asyncio.Task[None]] = set()
         self._turns = Turns(starts_at_once)
@@ -90,17 +103,18 @@ class Pool:
         Args:
             function: What is to run.
             initialization: Of which kind the environment is to be, `ON_DEMAND` or `PROVISIONED`.
-            start_delay: Seconds by which a cold start takes longer than it would.
+            start_delay: Seconds by which a cold start takes longer than it would; an environment that was started for
+                another invoke is not meant.
         """
         key = _key(function, initialization)
         if self._has_idle(key):
             return _warm(self._idle[key].pop())
-        waiting: asyncio.Future[Start] = asyncio.get_running_loop().create_future()
+        waiting = _Waiting(asyncio.get_running_loop().create_future(), start_delay)
         self._waiting[key].append(waiting)
-        task = asyncio.create_task(self._start_in_turn(function, initialization, start_delay))
+        task = asyncio.create_task(self._start_in_turn(function, initialization))
         self._starting.add(task)
         task.add_done_callback(self._starting.discard)
-        return await waiting
+        return await waiting.start
 
     async def provision(self, function: Function) -> bool:
         """Start an environment ahead of the invokes, and keep it until it is told to end; says whether it came up.
@@ -126,7 +140,7 @@ class Pool:
             stack.pop()
         return bool(stack)
 
-    async def _start_in_turn(self, function: Function, initialization: str, delay: float) -> None:
+    async def _start_in_turn(self, function: Function, initialization: str) -> None:
         async with self._turns.of(function.name):
             waiting = self._next_waiting(_key(function, initialization))
             if waiting is None:
@@ -134,18 +148,17 @@ class Pool:
             try:
                 start = await self.start(function, initialization)
             except Exception as error:  # noqa: BLE001 - it belongs to the invoke that waits
-                if not waiting.done():
-                    waiting.set_exception(error)
+                if not waiting.start.done():
+                    waiting.start.set_exception(error)
                 return
-        if delay:
-            await asyncio.sleep(delay)
-            start = replace(start, init=(start.init or 0.0) + delay)
-        if not waiting.done():
-            waiting.set_result(start)
+        if waiting.delay and start.event.kind is Kind.READY:
+            start = await _later(start, waiting.delay)
+        if not waiting.start.done():
+            waiting.start.set_result(start)
         elif start.event.kind is Kind.READY:  # the invoke was cancelled meanwhile
             self.give_back(start.environment)
 
-    def _next_waiting(self, key: _Key) -> "asyncio.Future[Start] | None":
+    def _next_waiting(self, key: _Key) -> _Waiting | None:
         """Take whoever has waited longest off the queue; nobody whose invoke was cancelled.
 
         Whoever is off the queue waits for the start of its own environment, whatever becomes free before: so there are
@@ -154,7 +167,7 @@ class Pool:
         queue = self._waiting[key]
         while queue:
             waiting = queue.popleft()
-            if not waiting.done():
+            if not waiting.start.done():
                 return waiting
         return None
 
@@ -167,7 +180,7 @@ class Pool:
             return
         key = _key_of(environment)
         if (waiting := self._next_waiting(key)) is not None:
-            waiting.set_result(_warm(environment))
+            waiting.start.set_result(_warm(environment))
             return
         environment.idle_since = asyncio.get_running_loop().time()
         self._idle[key].append(environment)
@@ -280,6 +293,14 @@ class Pool:
 
 def _warm(environment: Environment) -> Start:
     return Start(environment, Event(Kind.READY), None, 0.0, b"", cold=False)
+
+
+async def _later(start: Start, seconds: float) -> Start:
+    """The same start, its initialisation so much longer, whether that counts for itself or as the invoke's time."""
+    await start.environment.rest(seconds)
+    if start.init is None:
+        return replace(start, spent=start.spent + seconds)
+    return replace(start, init=start.init + seconds)
 
 
 def _kill(environments: list[Environment]) -> None:
