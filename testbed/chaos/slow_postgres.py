@@ -1,8 +1,8 @@
-"""A slow Postgres: every round trip of a client waits on the wire before the database sees it."""
+"""A slow Postgres: round trips wait on the wire before the database sees them, or the wire is thin."""
 
 from dataclasses import dataclass, field
 
-from testbed.chaos.call import Call, Injection
+from testbed.chaos.call import Call, Effect, Injection
 from testbed.chaos.decision import draw
 from testbed.chaos.fault import CallFault
 
@@ -11,7 +11,9 @@ from testbed.chaos.fault import CallFault
 class SlowPostgres(CallFault):
     """Delays what clients send to Postgres.
 
-    Once for each round trip: the start-up of a connection, a query, a pipeline up to its sync.
+    Once for each round trip: the start-up of a connection, a query, a pipeline up to its sync. The operations of
+    Postgres are ``"Connect"``, ``"Begin"``, ``"Commit"``, ``"Rollback"``, and ``"Query"`` for all the rest; a pipeline
+    with a COMMIT in it is a ``"Commit"``. Which order caused a round trip is not known on the wire.
 
     Attributes:
         latency_ms: Milliseconds added to a round trip.
@@ -37,3 +39,44 @@ class SlowPostgres(CallFault):
         """A delay in seconds."""
         offset = 2 * draw(seed, self.name, call.identity, call.attempt, "jitter") - 1
         return Injection(self.name, delay=(self.latency_ms + offset * self.jitter_ms) / 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Paced(Effect):
+    """A round trip and its answer pass at a limited rate.
+
+    Attributes:
+        bytes_per_second: The limit, for each of the two ways.
+    """
+
+    bytes_per_second: float
+
+    def __str__(self) -> str:
+        return f"at {self.bytes_per_second:g} bytes/s"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostgresBandwidth(CallFault):
+    """Limits the rate at which round trips to Postgres and their answers pass.
+
+    Each connection has a line of its own. Rows of a COPY from the client pass as they come.
+
+    Attributes:
+        bytes_per_second: The limit, for each of the two ways.
+
+    Raises:
+        UsageError: The limit is not positive.
+    """
+
+    service: str = field(default="postgres", init=False)
+    bytes_per_second: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.bytes_per_second <= 0:
+            raise self.refused(f"bytes_per_second={self.bytes_per_second} is not more than 0")
+
+    def inject(self, call: Call, seed: int) -> Injection:
+        """An effect on the round trip."""
+        del call, seed
+        return Injection(self.name, effect=Paced(self.bytes_per_second))

@@ -1,44 +1,24 @@
-"""A proxy in front of Postgres that reads the protocol: it holds round trips back, and sees what became of them.
+"""A proxy in front of Postgres that reads the protocol: round trips suffer faults, and it sees what became of them.
 
 It also is the network before Postgres, which can be cut: see `PostgresProxy.cut`.
 """
 
 import asyncio
-import os
-import socket
-from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
-from typing import Final, cast
+from collections import Counter
+from collections.abc import Awaitable, Callable
 
 from testbed.chaos.call import Call, Decision
-from testbed.gateway.postgres_wire import (
-    COMMAND_COMPLETE,
-    ERROR_RESPONSE,
-    READY_FOR_QUERY,
-    ClientReader,
-    Identities,
-    Packet,
-    PacketKind,
-    ProtocolError,
-    ServerReader,
-    database_of,
-    digest,
-    error_fields,
-    inserted_rows,
-    user_of,
-)
-from testbed.gateway.reset import reset_on_close
-
-_NO_ENCRYPTION: Final = b"N"
-_PROTOCOL_VIOLATION: Final = "08P01"
+from testbed.gateway.postgres_server_side import Frozen
+from testbed.gateway.postgres_session import Session
+from testbed.gateway.postgres_wire import inserted_rows
 
 
 class PostgresProxy:
-    """Passes sessions on to Postgres, holds their round trips back as told, and journals what happens in them.
+    """Passes sessions on to Postgres as the faults that hit them have it, and journals what happens in them.
 
-    Bytes are never changed, and their order within a session is kept. Encryption is refused, as by a server without
-    it. A client that is gone while its round trip is held back does not take that back: it was on its way already.
+    Where no fault says otherwise bytes are never changed, and their order within a session is kept. Encryption is
+    refused, as by a server without it. A client that is gone while its round trip is held back does not take that back:
+    it was on its way already.
     Sessions of ``admin`` are the testbed's own: they pass without delay, and are neither journaled nor counted.
 
     Attributes:
@@ -64,7 +44,7 @@ class PostgresProxy:
 
         Args:
             upstream: Host and port of Postgres.
-            decide: What happens to a call; `Schedule.decide`. Of a decision only the delay counts here.
+            decide: What happens to a call; `Schedule.decide`.
             record: Takes events: ``record("postgres", event=..., sqlstate=..., message=..., trace=None, open=...)``,
                 and ``rows`` for an insert.
             clock: Seconds since the start of the traffic.
@@ -82,17 +62,18 @@ class PostgresProxy:
         self._record = record
         self._clock = clock
         self._seen: Counter[str] = Counter()
-        self._sessions: set[_Session] = set()
+        self._sessions: set[Session] = set()
         self._all_ended = asyncio.Event()
         self._mended = asyncio.Event()
         self._mended.set()
-        self._frozen: list[_Frozen] = []
+        self._cut: list[Frozen] = []
+        self._black_holes: dict[Frozen, asyncio.TimerHandle] = {}
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
         """Listens on a free port of the loopback interface, or where it is told, and returns the port."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Session(self), host, port)
+        self._server = await loop.create_server(lambda: Session(self), host, port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self.port
 
@@ -101,6 +82,8 @@ class PostgresProxy:
         if self._server is not None:
             self._server.close()
         self.mend()
+        for frozen in tuple(self._black_holes):
+            self._come_back(frozen)
         for session in tuple(self._sessions):
             session.reset()
         if self._sessions:
@@ -127,19 +110,29 @@ class PostgresProxy:
         if self.is_cut:
             return
         self._mended.clear()
-        self._frozen = [session.freeze() for session in tuple(self._sessions)]
+        self._cut = [session.freeze() for session in tuple(self._sessions)]
 
     def mend(self) -> None:
         """Ends a cut: frozen sessions are reset on both sides; who connected meanwhile, and still waits, goes on."""
         self._mended.set()
-        frozen, self._frozen = self._frozen, []
+        frozen, self._cut = self._cut, []
         for session in frozen:
-            for connection in session.connections:
-                reset_on_close(connection)
-                connection.close()
-            if session.accepted:
-                self.open_sessions -= 1
-                self.note("reset", message="the connection to Postgres was cut")
+            self._thaw(session)
+
+    def swallow(self, session: Session, seconds: float) -> None:
+        """Freezes one session, as `cut` does with all, for so many seconds."""
+        frozen = session.freeze()
+        self._black_holes[frozen] = asyncio.get_running_loop().call_later(seconds, self._come_back, frozen)
+
+    def _come_back(self, frozen: Frozen) -> None:
+        self._black_holes.pop(frozen).cancel()
+        self._thaw(frozen)
+
+    def _thaw(self, frozen: Frozen) -> None:
+        frozen.reset()
+        if frozen.accepted:
+            self.open_sessions -= 1
+            self.note("reset", message="the connection to Postgres was cut")
 
     async def mended(self) -> None:
         """Waits for the end of a cut."""
@@ -151,19 +144,19 @@ class PostgresProxy:
         self.inserted = 0
         self.peak_sessions = self.open_sessions
 
-    def delay_of(self, operation: str, database: str, identity: str) -> float:
-        """Seconds to hold back a round trip; counts it as one more attempt of its identity."""
+    def decide(self, operation: str, database: str, identity: str) -> Decision | None:
+        """What happens to a round trip; counts it as one more attempt of its identity."""
         self._seen[identity] += 1
-        call = Call("postgres", operation, database, "client", identity, self._seen[identity], self._clock())
-        decision = self._decide(call)
-        return 0.0 if decision is None else decision.delay
+        return self._decide(
+            Call("postgres", operation, database, "client", identity, self._seen[identity], self._clock())
+        )
 
-    def began(self, session: "_Session") -> None:
+    def began(self, session: Session) -> None:
         """A client has connected to the proxy."""
         self._sessions.add(session)
         self._all_ended.clear()
 
-    def ended(self, session: "_Session") -> None:
+    def ended(self, session: Session) -> None:
         """Both ends of the session are closed."""
         self._sessions.discard(session)
         if not self._sessions:
@@ -192,313 +185,3 @@ class PostgresProxy:
         if rows:
             self.inserted += rows
             self.note("insert", rows=rows)
-
-
-@dataclass(frozen=True, slots=True)
-class _Frozen:
-    """What is left of a session in a cut.
-
-    Attributes:
-        connections: To the client and to Postgres, those that are open.
-        accepted: Whether it counts as an open session.
-    """
-
-    connections: Sequence[socket.socket]
-    accepted: bool
-
-
-class _Session(asyncio.Protocol):
-    """One client and its connection to Postgres; as a protocol, the client's side of it.
-
-    Packets pass one after the other. While one is held back (delayed, or waiting for the connection to Postgres),
-    the next ones queue, and the client is not read from. In a cut it is, so that one that gives up is noticed: it is
-    new then, as older sessions are frozen, and has sent nothing that counts.
-
-    Attributes:
-        observed: Whether it is the business of faults and journal: it is not the testbed's own.
-        upstream: Host and port of its Postgres, once it has called there.
-    """
-
-    def __init__(self, proxy: PostgresProxy) -> None:
-        self.observed = True
-        self.upstream: tuple[str, int] | None = None
-        self._proxy = proxy
-        self._reader = ClientReader()
-        self._identities = Identities()
-        self._packets: deque[Packet] = deque()
-        self._held: asyncio.Task[None] | None = None
-        self._client: asyncio.Transport | None = None
-        self._server = _ServerSide(self, proxy)
-        self._client_done = False
-        self._database = ""
-
-    # What the event loop tells about the client
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._client = cast("asyncio.Transport", transport)
-        self._proxy.began(self)
-        if self._proxy.is_cut:
-            self._hold(self._proxy.mended())
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            self._packets.extend(self._reader.feed(data))
-        except ProtocolError as error:
-            self._proxy.note("error", _PROTOCOL_VIOLATION, str(error))
-            self.reset()
-            return
-        self._advance()
-
-    def eof_received(self) -> bool:
-        if self._proxy.is_cut:
-            return False  # it gave up: Postgres never hears of it
-        self._client_done = True
-        self._advance()
-        return True  # the answers to what was sent still go back
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._client = None
-        if self._held is not None:
-            self._held.cancel()
-        self._server.close(reset=exc is not None)
-        self._end_if_over()
-
-    def pause_writing(self) -> None:
-        self._server.pause_reading()
-
-    def resume_writing(self) -> None:
-        self._server.resume_reading()
-
-    # What the server's side tells
-
-    def answer(self, data: bytes) -> None:
-        """Passes bytes of the server on."""
-        if self._client is not None:
-            self._client.write(data)
-
-    def server_lost(self, exc: Exception | None) -> None:
-        """Postgres has ended the session, or the connection to it broke."""
-        if self._client is not None:
-            _close(self._client, reset=exc is not None)
-        self._end_if_over()
-
-    def reset(self) -> None:
-        """Breaks both connections off."""
-        self._server.close(reset=True)
-        if self._client is not None:
-            _close(self._client, reset=True)
-
-    def freeze(self) -> _Frozen:
-        """Ends the session here, while its connections stay open as they are, and neither side hears of it."""
-        client, self._client = self._client, None
-        frozen = _Frozen([_detached(each) for each in (client, self._server.give_up()) if each], self._server.accepted)
-        self._end_if_over()
-        return frozen
-
-    def regulate(self) -> None:
-        """Reads from the client only while its bytes can go on."""
-        if self._client is None or self._client_done:
-            return
-        if (self._held is not None and not self._proxy.is_cut) or self._server.full:
-            self._client.pause_reading()
-        else:
-            self._client.resume_reading()
-
-    # Packets, one after the other
-
-    def _advance(self) -> None:
-        while self._packets and self._held is None:
-            self._pass_on(self._packets.popleft())
-        if self._client_done and self._held is None:
-            self._finish()
-        self.regulate()
-
-    def _pass_on(self, packet: Packet) -> None:
-        match packet.kind:
-            case PacketKind.FLOWING:
-                self._server.write(packet.data)
-            case PacketKind.ROUND_TRIP:
-                self._pass_round_trip(packet.data)
-            case PacketKind.STARTUP:
-                self._hold(self._open(packet.data))
-            case PacketKind.ENCRYPTION:
-                self.answer(_NO_ENCRYPTION)
-            case PacketKind.CANCEL:
-                self._hold(self._cancel(packet.data))
-
-    def _pass_round_trip(self, data: bytes) -> None:
-        delay = self._proxy.delay_of("Query", self._database, self._identities.of(data)) if self.observed else 0.0
-        if delay > 0:
-            self._hold(self._write_later(delay, data))
-        else:
-            self._server.write(data)
-
-    def _finish(self) -> None:
-        """The client has sent all it will send."""
-        if self._server.connected:
-            self._server.write_eof()
-        elif self._client is not None:
-            self._client.close()
-
-    def _hold(self, work: Coroutine[None, None, None]) -> None:
-        """Lets no packet overtake ``work``."""
-
-        async def held() -> None:
-            await work
-            self._held = None
-            self._advance()
-
-        self._held = asyncio.get_running_loop().create_task(held())
-        self._held.add_done_callback(lambda _: work.close())  # it may have been cancelled before it began
-
-    async def _write_later(self, delay: float, data: bytes) -> None:
-        await self._proxy.sleep(delay)
-        self._server.write(data)
-
-    async def _open(self, startup: bytes) -> None:
-        self._database = database_of(startup)
-        self.observed = user_of(startup) != self._proxy.admin
-        if self.observed and (delay := self._proxy.delay_of("Connect", self._database, digest(startup))) > 0:
-            await self._proxy.sleep(delay)
-        self.upstream = self._proxy.upstream
-        try:
-            await asyncio.get_running_loop().create_connection(lambda: self._server, *self.upstream)
-        except OSError as error:
-            if self.observed:
-                self._proxy.note("refused", message=f"Postgres cannot be reached: {error}")
-            self.reset()
-        except asyncio.CancelledError:
-            self._server.give_up()  # the loop closes what it has opened; uvloop does not tell, if that just happened
-            self._end_if_over()
-            raise
-        self._server.write(startup)
-
-    async def _cancel(self, request: bytes) -> None:
-        """Passes a cancel request on; the client takes the end of its connection for the server's having seen it."""
-        try:
-            reader, writer = await asyncio.open_connection(*self._proxy.upstream)
-            try:
-                writer.write(request)
-                await reader.read()
-            finally:
-                writer.close()
-        except OSError:
-            self.reset()  # so the client knows that it did not work
-        else:
-            self._finish()
-
-    def _end_if_over(self) -> None:
-        if self._client is None and not self._server.connected:
-            self._proxy.ended(self)
-
-
-class _ServerSide(asyncio.Protocol):
-    """The connection to Postgres of one session.
-
-    Attributes:
-        full: Postgres takes no more bytes for now.
-        accepted: Postgres has accepted the session, which is counted.
-    """
-
-    def __init__(self, session: _Session, proxy: PostgresProxy) -> None:
-        self.full = False
-        self.accepted = False
-        self._session = session
-        self._proxy = proxy
-        self._reader = ServerReader()
-        self._transport: asyncio.Transport | None = None
-
-    @property
-    def connected(self) -> bool:
-        """Whether the connection exists."""
-        return self._transport is not None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        if self._session.observed:
-            try:
-                messages = self._reader.feed(data)
-            except ProtocolError as error:
-                self._proxy.note("error", _PROTOCOL_VIOLATION, str(error))
-                self._session.reset()
-                return
-            for kind, body in messages:
-                self._read(kind, body)
-        self._session.answer(data)
-
-    def _read(self, kind: int, body: bytes) -> None:
-        if kind == COMMAND_COMPLETE:
-            self._proxy.command_completed(body)
-        elif kind == ERROR_RESPONSE:
-            sqlstate, message = error_fields(body)
-            self._proxy.note("error" if self.accepted else "refused", sqlstate, message)
-        elif kind == READY_FOR_QUERY and not self.accepted:
-            self.accepted = True
-            self._proxy.opened()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._transport is None:
-            return  # given up
-        self._transport = None
-        if self.accepted:
-            self._proxy.closed()
-        self._session.server_lost(exc)
-
-    def pause_writing(self) -> None:
-        self.full = True
-        self._session.regulate()
-
-    def resume_writing(self) -> None:
-        self.full = False
-        self._session.regulate()
-
-    def write(self, data: bytes) -> None:
-        """Sends bytes to Postgres; drops them where the connection is gone."""
-        if self._transport is not None:
-            self._transport.write(data)
-
-    def write_eof(self) -> None:
-        """Tells Postgres that the client sends no more."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write_eof()
-
-    def pause_reading(self) -> None:
-        """The client takes no more bytes for now."""
-        if self._transport is not None:
-            self._transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        """The client takes bytes again."""
-        if self._transport is not None:
-            self._transport.resume_reading()
-
-    def close(self, *, reset: bool) -> None:
-        """Ends the connection."""
-        if self._transport is not None:
-            _close(self._transport, reset=reset)
-
-    def give_up(self) -> asyncio.Transport | None:
-        """Takes no more notice of the connection, and hands it over."""
-        transport, self._transport = self._transport, None
-        return transport
-
-
-def _close(transport: asyncio.Transport, *, reset: bool) -> None:
-    """Closes a connection after what is still to be sent, or resets it as the other end of the session was."""
-    if reset:
-        reset_on_close(transport.get_extra_info("socket"))
-        transport.abort()
-    else:
-        transport.close()
-
-
-def _detached(transport: asyncio.Transport) -> socket.socket:
-    """The connection alone, of which the event loop knows nothing any more; what was still to be sent is dropped.
-
-    A connection ends with the last descriptor of it: the transport closes its own without a word to the other end.
-    """
-    connection = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
-    transport.abort()
-    return connection

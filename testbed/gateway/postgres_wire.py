@@ -6,6 +6,7 @@ the first packets of a client have no type.
 """
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from hashlib import blake2b
@@ -19,14 +20,18 @@ _GSS_REQUEST: Final = 80877104
 _MAX_STARTUP: Final = 10_000  # as in the server
 _MAX_MESSAGE: Final = 0x3FFFFFFF  # as in the server: its largest allocation
 
-_QUERY, _PARSE, _BIND, _SYNC, _FLUSH, _COPY_DONE, _COPY_FAIL = b"QPBSHcf"
+QUERY, PARSE, BIND, EXECUTE, CLOSE, SYNC, FLUSH, FUNCTION_CALL, _COPY_DONE, _COPY_FAIL = b"QPBECSHFcf"
 _ROUND_TRIP_ENDS: Final = frozenset(b"QSHF")  # Query, Sync, Flush, FunctionCall: the client now wants an answer
 _FLOWS: Final = frozenset(b"dcfpX")  # CopyData, CopyDone, CopyFail, password and SASL messages, Terminate
-_TRANSACTION_ENDS: Final = (b"COMMIT", b"ROLLBACK", b"END")
 
+PROTOCOL_VIOLATION: Final = "08P01"
 COMMAND_COMPLETE: Final = ord("C")
 ERROR_RESPONSE: Final = ord("E")
 READY_FOR_QUERY: Final = ord("Z")
+PARSE_COMPLETE: Final = ord("1")
+CLOSE_COMPLETE: Final = ord("3")
+CLIENT_SPEAKS: Final = frozenset(b"RGW")
+"""Authentication, CopyInResponse, CopyBothResponse: the client may have to send something for the answer to go on."""
 _WATCHED: Final = frozenset({COMMAND_COMPLETE, ERROR_RESPONSE, READY_FOR_QUERY})
 
 
@@ -115,7 +120,7 @@ class ClientReader:
     def _kind_of(self, kind: int, *, alone: bool) -> PacketKind | None:
         """What a message of this type makes of the messages up to it; None: more has to come."""
         after_copy, self._copied = self._copied, kind in (_COPY_DONE, _COPY_FAIL)
-        asks_nothing_new = alone and (kind == _FLUSH or (kind == _SYNC and after_copy))
+        asks_nothing_new = alone and (kind == FLUSH or (kind == SYNC and after_copy))
         if kind in _FLOWS or asks_nothing_new:
             return PacketKind.FLOWING
         return PacketKind.ROUND_TRIP if kind in _ROUND_TRIP_ENDS else None
@@ -154,47 +159,60 @@ class ServerReader:
         self._partial = data[at:]
         return found
 
+    @property
+    def between_messages(self) -> bool:
+        """Whether all that came are whole messages."""
+        return not self._skip and not self._partial
+
 
 def _check(kind: int, length: int) -> None:
     if not 4 <= length <= _MAX_MESSAGE:  # noqa: PLR2004 (the length counts its own four bytes)
         raise ProtocolError(f"a message of type {chr(kind)!r} and {length} bytes: this is no Postgres protocol")
 
 
-class Identities:
-    """Names the round trips of one session by what they ask for: the same question has the same name in every run.
-
-    The name is a hash of the texts of the statements and of the values that are bound to them; so an order's id
-    makes its insert unique. How the client gets there does not count: whether a statement is prepared already, and
-    under which name, depends on what the connection did before. The end of a transaction says nothing by itself and
-    is named after the round trip before it. All of it comes from what the client sends, not from when it is answered.
-    """
+class WholeMessages:
+    """Cuts what the server sends into messages, to be fed from the start of one on."""
 
     def __init__(self) -> None:
-        self._texts: dict[bytes, bytes] = {}
-        self._last = ""
+        self._buffer = bytearray()
 
-    def of(self, round_trip: bytes) -> str:
-        """The name of a round trip; to be asked once for each, in order."""
-        asked: list[bytes] = []
-        prepared: list[bytes] = []
-        at = 0
-        while at < len(round_trip):
-            kind, length = _HEADER.unpack_from(round_trip, at)
-            body = round_trip[at + _HEADER.size : at + 1 + length]
-            at += 1 + length
-            if kind == _QUERY:
-                asked.append(body.rstrip(b"\0"))
-            elif kind == _PARSE:
-                name, _, rest = body.partition(b"\0")
-                text = self._texts[name] = rest.partition(b"\0")[0]
-                prepared.append(text)
-            elif kind == _BIND:
-                name, _, values = body.partition(b"\0")[2].partition(b"\0")
-                asked += [self._texts.get(name, b""), values]
-        if asked and asked[0].strip().upper().startswith(_TRANSACTION_ENDS):
-            asked.append(self._last.encode())
-        self._last = digest(b"\0".join(asked or prepared))
-        return self._last
+    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
+        """Type and bytes, header included, of each message that ``data`` completes."""
+        self._buffer += data
+        found = [(kind, bytes(self._buffer[start:end])) for kind, start, end in messages_of(self._buffer)]
+        del self._buffer[: sum(len(message) for _, message in found)]
+        return found
+
+    def rest(self) -> bytes:
+        """The beginning of a message that is not complete, handed over."""
+        rest, self._buffer = bytes(self._buffer), bytearray()
+        return rest
+
+
+def messages_of(data: bytes | bytearray) -> Iterator[tuple[int, int, int]]:
+    """Type, start and end of each whole message in ``data``."""
+    at, size = 0, len(data)
+    while size - at >= _HEADER.size:
+        kind, length = _HEADER.unpack_from(data, at)
+        end = at + 1 + length
+        if end > size:
+            return
+        yield kind, at, end
+        at = end
+
+
+def message(kind: int, body: bytes = b"") -> bytes:
+    """A message of this type."""
+    return _HEADER.pack(kind, len(body) + 4) + body
+
+
+def error_response(sqlstate: str, text: str, *, fatal: bool = False) -> bytes:
+    """An ErrorResponse, as the server would send it."""
+    severity = "FATAL" if fatal else "ERROR"
+    fields = (
+        f"{code}{value}".encode() for code, value in (("S", severity), ("V", severity), ("C", sqlstate), ("M", text))
+    )
+    return message(ERROR_RESPONSE, b"\0".join(fields) + b"\0\0")
 
 
 def digest(data: bytes) -> str:

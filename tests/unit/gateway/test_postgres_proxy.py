@@ -517,7 +517,7 @@ def test_a_commit_is_named_after_what_it_commits(harness: Harness) -> None:
             insert(connection, order)
             connection.commit()
     harness.wait_for_event("close")
-    begin, insert_1, commit_1, begin_2, insert_2, commit_2, *_ = [c for c in harness.calls if c.operation == "Query"]
+    begin, insert_1, commit_1, begin_2, insert_2, commit_2, *_ = [c for c in harness.calls if c.operation != "Connect"]
     assert begin.identity == begin_2.identity
     assert (begin.attempt, begin_2.attempt) == (1, 2)
     assert len({insert_1.identity, insert_2.identity, commit_1.identity, commit_2.identity}) == 4

@@ -4,9 +4,9 @@ import struct
 
 import pytest
 
+from testbed.gateway.postgres_statements import Statements
 from testbed.gateway.postgres_wire import (
     ClientReader,
-    Identities,
     Packet,
     PacketKind,
     ProtocolError,
@@ -141,10 +141,10 @@ def test_finds_the_database(body: bytes, name: str) -> None:
 
 def test_the_name_of_a_round_trip_does_not_show_how_it_was_prepared() -> None:
     """Parsed with it, parsed before under a name, or under another name: the same question."""
-    at_once = Identities().of(parse(b"", b"INSERT $1") + bind(b"", b"order-1") + EXECUTE + SYNC)
-    session = Identities()
-    session.of(parse(b"_pg3_7", b"INSERT $1") + SYNC)
-    assert session.of(bind(b"_pg3_7", b"order-1") + EXECUTE + SYNC) == at_once
+    at_once = Statements().read(parse(b"", b"INSERT $1") + bind(b"", b"order-1") + EXECUTE + SYNC).identity
+    session = Statements()
+    session.read(parse(b"_pg3_7", b"INSERT $1") + SYNC)
+    assert session.read(bind(b"_pg3_7", b"order-1") + EXECUTE + SYNC).identity == at_once
 
 
 def test_the_name_of_a_round_trip_shows_text_and_values() -> None:
@@ -158,7 +158,7 @@ def test_the_name_of_a_round_trip_shows_text_and_values() -> None:
         message("Q", b"INSERT order-1\0"),
         parse(b"", b"INSERT $1") + SYNC,
     ]
-    assert len({Identities().of(other) for other in others}) == len(others)
+    assert len({Statements().read(other).identity for other in others}) == len(others)
 
 
 @pytest.mark.parametrize("text", [b"COMMIT", b"commit;", b" ROLLBACK", b"END"])
@@ -166,9 +166,9 @@ def test_the_end_of_a_transaction_is_named_after_what_it_ends(text: bytes) -> No
     """Two orders' commits have two names; the same order's commit has the same in every session."""
 
     def commit_after(order: bytes) -> str:
-        session = Identities()
-        session.of(message("Q", b"BEGIN\0"))
-        session.of(parse(b"", b"INSERT $1") + bind(b"", order) + EXECUTE + SYNC)
-        return session.of(message("Q", text + b"\0"))
+        session = Statements()
+        session.read(message("Q", b"BEGIN\0"))
+        session.read(parse(b"", b"INSERT $1") + bind(b"", order) + EXECUTE + SYNC)
+        return session.read(message("Q", text + b"\0")).identity
 
     assert commit_after(b"order-1") == commit_after(b"order-1") != commit_after(b"order-2")
