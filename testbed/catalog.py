@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
+from testbed.chaos.catalogue import faults_from_json
 from testbed.errors import TestbedError, UsageError
 from testbed.own_lines import shortened
 from testbed.run_folder import RunOptions
@@ -63,7 +64,9 @@ def prepared(scenario: Scenario, options: RunOptions) -> Scenario:
     chosen = scenario.only(options.architectures)
     if options.no_chaos:
         chosen = chosen.without_chaos()
-    return chosen if options.scale == 1 else chosen.scaled(options.scale)
+    if options.scale != 1:
+        chosen = chosen.scaled(options.scale)
+    return chosen if options.chaos is None else chosen.under(faults_from_json(options.chaos))
 
 
 def _near(name: str, paths: dict[str, Path]) -> str:

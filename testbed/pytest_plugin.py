@@ -19,6 +19,7 @@ import pytest
 from testbed.engine_option import ENGINES, VARIABLE, default_engine
 
 if TYPE_CHECKING:
+    from testbed.chaos.fault import Fault
     from testbed.ledger.verdict import RunVerdict
 
 _SEED: Final = 42
@@ -28,7 +29,13 @@ class RunScenario(Protocol):
     """What the fixture ``run_scenario`` is."""
 
     def __call__(
-        self, scenario: str | Path, *, architectures: Sequence[str] = (), scale: float = 1.0, seed: int | None = None
+        self,
+        scenario: str | Path,
+        *,
+        architectures: Sequence[str] = (),
+        scale: float = 1.0,
+        seed: int | None = None,
+        chaos: Sequence[Fault] | None = None,
     ) -> RunVerdict:
         """Run a scenario, by name or by path, and return its verdict; the run folder is kept.
 
@@ -37,6 +44,7 @@ class RunScenario(Protocol):
             architectures: Only these; empty for all.
             scale: Factor for the length of the traffic.
             seed: Seed of everything random; ``--testbed-seed`` where it is None.
+            chaos: Faults in place of the scenario's, whose poison stays; None leaves the scenario's.
 
         Raises:
             TestbedError: The testbed cannot do its work.
@@ -57,9 +65,15 @@ def run_scenario(request: pytest.FixtureRequest, tmp_path: Path) -> RunScenario:
     """Runs scenarios; a test that fails shows where each run's report is and how to replay it."""
 
     def run(
-        scenario: str | Path, *, architectures: Sequence[str] = (), scale: float = 1.0, seed: int | None = None
+        scenario: str | Path,
+        *,
+        architectures: Sequence[str] = (),
+        scale: float = 1.0,
+        seed: int | None = None,
+        chaos: Sequence[Fault] | None = None,
     ) -> RunVerdict:
         from testbed.catalog import load_scenario, prepared  # noqa: PLC0415 - see the module's docstring
+        from testbed.chaos.catalogue import to_json  # noqa: PLC0415 - the same
         from testbed.run_folder import RunFolder, RunOptions  # noqa: PLC0415 - the same
         from testbed.runner import run_scenario  # noqa: PLC0415 - the same
 
@@ -69,6 +83,7 @@ def run_scenario(request: pytest.FixtureRequest, tmp_path: Path) -> RunScenario:
             architectures=tuple(architectures),
             engine=request.config.getoption("--testbed-engine") or default_engine(),
             scale=scale,
+            chaos=None if chaos is None else to_json(chaos),
         )
         chosen = prepared(load_scenario(options.scenario), options)
         folder = RunFolder(request.config.getoption("--testbed-out") or tmp_path / "runs", chosen.name, options.seed)

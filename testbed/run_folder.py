@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -42,6 +42,7 @@ class RunOptions:
         scale: Factor for the length of the traffic.
         no_chaos: Whether faults and poison are left out.
         endpoint: The standing testbed that it runs on; None for one of its own. Its DSN and token are nobody's to keep.
+        chaos: Faults in place of the scenario's, as JSON; None leaves the scenario's. Poison stays as it is.
         replay_of: The run folder whose hits of faults are repeated, whatever their triggers say; None decides anew.
     """
 
@@ -53,6 +54,7 @@ class RunOptions:
     scale: float = 1.0
     no_chaos: bool = False
     endpoint: str | None = None
+    chaos: Sequence[Mapping[str, Any]] | None = None
     replay_of: str | None = None
 
 

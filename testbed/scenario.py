@@ -208,6 +208,11 @@ class Scenario:
         names = [architecture.name for architecture in self.architectures]
         if not names or len(set(names)) < len(names):
             raise UsageError(f"scenario {self.name!r} needs architectures with a name of their own each, has {names}")
+        if any(isinstance(fault, Poison) for each in self.architectures for fault in each.chaos):
+            raise UsageError(
+                f"scenario {self.name!r} has Poison in an architecture",
+                "all get the same orders: give it to the scenario",
+            )
         if sum(isinstance(fault, Poison) for fault in self.chaos) > 1:
             raise UsageError(f"scenario {self.name!r} has more than one Poison", "give one Poison several kinds")
 
@@ -228,6 +233,12 @@ class Scenario:
     def without_chaos(self) -> "Scenario":
         """The same traffic on a good day; poison is a part of the traffic's data, and goes too."""
         return replace(self, chaos=(), architectures=[replace(each, chaos=()) for each in self.architectures])
+
+    def under(self, faults: Sequence[Fault]) -> "Scenario":
+        """The same traffic, poison included, with these faults in place of its own and its architectures'."""
+        orders = [fault for fault in self.chaos if isinstance(fault, Poison)]
+        architectures = [replace(each, chaos=()) for each in self.architectures]
+        return replace(self, chaos=[*orders, *faults], architectures=architectures)
 
     def only(self, names: Sequence[str]) -> "Scenario":
         """The architectures of these names.

@@ -9,11 +9,12 @@ from typing import Any, Final
 
 from testbed.chaos.catalogue import to_json
 from testbed.chaos.fault import CallFault
+from testbed.chaos.poison import Poison
 from testbed.chaos.schedule import Hit, named
 from testbed.chaos.timed import TimedFault
 from testbed.errors import HarnessError, TestbedError, UsageError
 from testbed.ledger.causes import Failures
-from testbed.ledger.history import Attempt, HistoryWriter
+from testbed.ledger.history import Attempt, HistoryWriter, Outcome
 from testbed.ledger.jsonl import read_journal
 from testbed.ledger.latency import Latencies
 from testbed.ledger.reconcile import Ledger, Observed, Outcomes
@@ -37,6 +38,19 @@ _QUIET_LOOKS: Final = 2  # looks in a row that must find nothing left: depths ar
 Show = Callable[[Progress], None]
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where an architecture is deployed.
+
+    Attributes:
+        deployment: As its ``deploy`` says.
+        db: Its database.
+    """
+
+    deployment: Deployment
+    db: Db
+
+
 @dataclass(kw_only=True)
 class Trial:
     """One architecture under test.
@@ -51,6 +65,7 @@ class Trial:
         folder: Where the journal goes.
         history: Takes what the clients saw.
         show: Takes the progress.
+        place: Where it is deployed already, and stays; None deploys it.
     """
 
     bed: RunningTestbed
@@ -62,10 +77,12 @@ class Trial:
     folder: RunFolder
     history: HistoryWriter
     show: Show
+    place: Place | None = None
 
     def __post_init__(self) -> None:
         self.outcomes, self.latencies, self.failures = Outcomes(), Latencies(), Failures()
         self.faults = named([*self.scenario.chaos, *self.architecture.chaos])
+        self.poisoned = 0
         self.missed: dict[str, int] = {}
         self.status: dict[str, Any] = {}
         self.zero = 0.0
@@ -93,10 +110,9 @@ class Trial:
         name = self.architecture.name
         self.show(Progress(architecture=name, stage="deploying"))
         await self.bed.plane.call("profile", profile=self.scenario.profile.to_json())
-        db = await self.bed.create_database(_database(self.architecture))
         others = await in_daemon_thread(self._mappings)
-        deployment = await deployed(self.scenario, self.architecture, self.bed.aws, db)
-        summary = await self._traffic(deployment)
+        place = self.place or await placed(self.scenario, self.architecture, self.bed)
+        summary = await self._traffic(place.deployment)
         self.show(Progress(architecture=name, stage="draining"))
         drain_seconds = await self._drain(summary)
         await self.timetable.stop()
@@ -106,8 +122,9 @@ class Trial:
         _check_journal(end)
         self.missed = end.get("missed", {})
         self.show(Progress(architecture=name, stage="counting"))
-        observed = await in_daemon_thread(lambda: self._look(deployment, db, checkpoints))
-        await in_daemon_thread(lambda: self._remove_mappings(others))
+        observed = await in_daemon_thread(lambda: self._look(place, checkpoints))
+        if self.place is None:
+            await in_daemon_thread(lambda: self._remove_mappings(others))
         return await in_daemon_thread(lambda: self._verdict(observed, end, drain_seconds))
 
     async def _traffic(self, deployment: Deployment) -> LoadSummary:
@@ -149,6 +166,7 @@ class Trial:
     def _record(self, attempt: Attempt) -> None:
         for account in (self.outcomes, self.latencies, self.failures):
             account.add(attempt)
+        self.poisoned += bool(attempt.poison) and attempt.outcome is not Outcome.UNSENT
         self.history.write(attempt)
 
     async def _watch(self, summary: Callable[[], LoadSummary]) -> None:
@@ -196,11 +214,13 @@ class Trial:
             if ":kinesis:" in mapping["source"]
         }
 
-    def _look(self, deployment: Deployment, db: Db, checkpoints: dict[str, dict[str, str | None]]) -> Observed:
-        places = Places(emulator_url=self.bed.engine.localstack_url, admin_dsn=db.admin_dsn, checkpoints=checkpoints)
+    def _look(self, place: Place, checkpoints: dict[str, dict[str, str | None]]) -> Observed:
+        url, dsn = self.bed.engine.localstack_url, place.db.admin_dsn
+        places = Places(emulator_url=url, admin_dsn=dsn, checkpoints=checkpoints)
+        deployment = place.deployment
         return Observed(
             stored=deployment.stored.ids(places),
-            dead_lettered={order for place in deployment.dead_letters for order in place.ids(places)},
+            dead_lettered={order for each in deployment.dead_letters for order in each.ids(places)},
             left={order for source in deployment.sources for order in source.ids(places)},
         )
 
@@ -219,7 +239,9 @@ class Trial:
         for hop in read_journal(self.folder.journal):
             if hop["architecture"] == self.architecture.name:
                 self.failures.explain(hop)
-        fired: dict[str, int] = end["fired"] | self.timetable.fired
+        armed = {fault.name: 0 for fault in self.faults if not isinstance(fault, Poison)}
+        fired: dict[str, int] = armed | end["fired"] | self.timetable.fired
+        planted = {fault.name: self.poisoned for fault in self.faults if isinstance(fault, Poison)}
         facts = Facts(
             ledger=self.outcomes.ledger(observed, poison),
             latency_ms=self.latencies.percentiles(),
@@ -229,7 +251,7 @@ class Trial:
         )
         blind = blind_spots(
             drained=self.drained,
-            never_fired=[name for name, count in fired.items() if not count],
+            never_fired=[name for name, count in (fired | planted).items() if not count],
             never_succeeded=[] if facts.ledger.acknowledged else ["order"],
         )
         claims = [expectation.evaluate(facts) for expectation in self.architecture.expectations]
@@ -263,6 +285,16 @@ def _check_journal(answer: dict[str, Any]) -> None:
         raise HarnessError(
             f"the journal cannot be written: {error}", "free some space, or choose another folder with --out"
         )
+
+
+async def placed(scenario: Scenario, architecture: Architecture, bed: RunningTestbed) -> Place:
+    """Deploy ``architecture`` with a fresh database.
+
+    Raises:
+        UsageError: As `deployed`.
+    """
+    db = await bed.create_database(_database(architecture))
+    return Place(await deployed(scenario, architecture, bed.aws, db), db)
 
 
 async def deployed(scenario: Scenario, architecture: Architecture, aws: Aws, db: Db) -> Deployment:
