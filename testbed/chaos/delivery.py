@@ -1,5 +1,6 @@
 """What SQS may do to messages: deliver them twice, too early again, or late."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,10 +18,10 @@ class VisibleAgain(Effect):
         after: Seconds after they were received.
     """
 
-    after: float
+    after: int
 
     def __str__(self) -> str:
-        return f"visible again after {self.after:g} s"
+        return f"visible again after {self.after} s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,36 +43,38 @@ class EarlyVisibility(CallFault):
     """Received messages become visible again too early, while their consumer still works on them.
 
     With ``after=0`` a message is delivered twice at once, as at-least-once delivery allows (Amazon SQS developer guide,
-    At-least-once delivery). Its receive count is spent each time.
+    At-least-once delivery). Its receive count is spent each time. Where the visibility timeout is over earlier than
+    this, nothing happens.
 
     Attributes:
-        after: Seconds after they were received.
+        after: Seconds after they were received, whole as SQS counts them.
 
     Raises:
-        UsageError: The time is negative.
+        UsageError: The time is negative, or not whole.
     """
 
     service: str = field(default="sqs", init=False)
     operations: tuple[str, ...] = field(default=("ReceiveMessage",), init=False)
-    after: float = 0.0
+    after: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.after < 0:
-            raise self.refused(f"after={self.after} is negative")
+        if self.after < 0 or self.after != int(self.after):
+            raise self.refused(f"after={self.after} is not 0 or more whole seconds")
 
     def inject(self, call: Call, seed: int) -> Injection:
         """An effect on what is received."""
         del call, seed
-        return Injection(self.name, effect=VisibleAgain(self.after))
+        return Injection(self.name, effect=VisibleAgain(int(self.after)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class LateDelivery(CallFault):
-    """Messages of standard queues become visible late; FIFO queues take no delay for a single message.
+    """Messages become visible late; those of FIFO queues are left alone, which take no delay for a single message.
 
     Attributes:
-        seconds: How late, 1 to 900, in whole seconds (Amazon SQS API reference, SendMessage, DelaySeconds).
+        seconds: How late, 1 to 900, in whole seconds (Amazon SQS API reference, SendMessage, DelaySeconds); that of
+            the message or the queue is added, and 900 is the most for both.
 
     Raises:
         UsageError: The time is out of range.
@@ -85,6 +88,11 @@ class LateDelivery(CallFault):
         super().__post_init__()
         if not 1 <= self.seconds <= _MAX_DELAY:
             raise self.refused(f"seconds={self.seconds} is not 1 to {_MAX_DELAY}")
+
+    def armed(self, seed: int) -> Callable[[Call], bool]:
+        """Whether it hits a call: one on a standard queue."""
+        hits = super().armed(seed)
+        return lambda call: not call.resource.endswith(".fifo") and hits(call)
 
     def inject(self, call: Call, seed: int) -> Injection:
         """An effect on what is sent."""

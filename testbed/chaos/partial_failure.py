@@ -21,7 +21,7 @@ BATCHES: Final[Mapping[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class EntriesFail(Effect):
-    """Some entries of a batch are not executed, and the answer says so as the service does.
+    """Some entries of a batch, one at least, are not executed, and the answer says so as the service does.
 
     Attributes:
         fault: Name of the fault.
@@ -39,9 +39,13 @@ class EntriesFail(Effect):
     share: float
     error: AwsError
 
-    def hits(self, entry: int) -> bool:
-        """Whether the entry at this position of the batch fails."""
-        return draw(self.seed, self.fault, f"{self.identity}#{entry}", self.attempt, "entry") < self.share
+    def failing(self, entries: int) -> list[bool]:
+        """Of each of so many entries, whether it fails; at least one does."""
+        draws = [
+            draw(self.seed, self.fault, f"{self.identity}#{entry}", self.attempt, "entry") for entry in range(entries)
+        ]
+        least = min(draws, default=0.0)
+        return [each < self.share or each == least for each in draws]
 
     def __str__(self) -> str:
         return f"a share of {self.share} of its entries fails"
@@ -51,9 +55,14 @@ class EntriesFail(Effect):
 class PartialFailure(CallFault):
     """Lets some entries of a batch fail, which a caller that looks at the status alone does not notice.
 
+    The other entries really happen, and the answer has status 200: SQS and SNS name the entries under ``Failed``,
+    Kinesis and EventBridge count them (``FailedRecordCount``, ``FailedEntryCount``), DynamoDB returns them as
+    ``UnprocessedItems``. Where all entries fail nothing happens; DynamoDB answers with an error then, as it does where
+    it takes nothing of a batch (API reference, BatchWriteItem).
+
     Attributes:
-        share: Chance of each entry of a batch that is hit, more than 0 and at most 1.
-        code: What is said of an entry that failed; empty is the service's throttle.
+        share: Chance of each entry of a batch that is hit, more than 0 and at most 1. One entry of it fails at least.
+        code: What is said of an entry that failed; empty is the service's throttle. DynamoDB says nothing of an item.
 
     Raises:
         UsageError: The service has no such operation, or the share makes no sense.

@@ -56,6 +56,8 @@ class AwsClient:
             await reply.whole()
         except EmulatorUnreachableError as error:
             raise AwsCallError("ServiceUnavailable", 0, str(error)) from error
+        if not reply.status:
+            raise AwsCallError(reply.error or "ServiceUnavailable", 0, "the connection was reset")
         if reply.cause == UNREACHABLE:
             raise AwsCallError(reply.error or "ServiceUnavailable", 0, reply.body.decode("utf-8", "replace"))
         return _parsed(model, reply)

@@ -13,16 +13,17 @@ from urllib.parse import parse_qs, unquote
 
 from multidict import CIMultiDict
 
-from testbed.chaos.call import Answer, AwsError, Call, Effect
+from testbed.chaos.call import AwsError, Call, Effect
 from testbed.chaos.schedule import Schedule
 from testbed.compute.aws import AwsCaller
 from testbed.compute.result import InvokeResult
 from testbed.gateway.classify import Target, classify
 from testbed.gateway.contents import contents_of
-from testbed.gateway.effects import answer_reply, answer_result, under
+from testbed.gateway.effects import answer_reply, under
 from testbed.gateway.emulator import UNREACHABLE, Emulator, EmulatorUnreachableError
 from testbed.gateway.faults import Faults
 from testbed.gateway.function_urls import FunctionUrlPlane, FunctionUrls, url_address_of
+from testbed.gateway.invokes import Invokes, identity_of_invoke
 from testbed.gateway.journal import Journal
 from testbed.gateway.limits import ServiceLimits
 from testbed.gateway.message import Inbound, Reply
@@ -66,6 +67,7 @@ class Gateway:
     Attributes:
         emulator: See above.
         faults: What acts on calls before they are executed.
+        invokes: Lets them act on invokes.
         limits: What services refuse when they are overloaded.
         rest_apis: The REST APIs that are deployed.
         rest_api_plane: Answers the requests to them.
@@ -80,6 +82,7 @@ class Gateway:
         self._functions = functions
         self._journal = journal
         self.faults = Faults(journal, clock)
+        self.invokes = Invokes(self.faults, journal)
         self.limits = ServiceLimits(aws)
         self.rest_apis = RestApis(aws)
         self.rest_api_plane = RestApiPlane(self.rest_apis, self.faults, self, self._forward, journal)
@@ -119,16 +122,19 @@ class Gateway:
             return reply
         origin = self.faults.origin(request.headers.get(HEADER))
         call = self.faults.call(target, caller, origin, _identity(target, request, origin))
+        contents: Mapping[str, int] = {}
 
         async def execute(effects: tuple[Effect, ...]) -> Reply:
-            return await under(effects, target, request, self._execute)
+            nonlocal contents
+            reply = await under(effects, target, request, self._execute)
+            contents = await contents_of(target, request, reply)
+            return reply
 
         reply = await self.faults.around(
             call, execute, lambda answer, cause: answer_reply(answer, target, request, cause)
         )
-        contents = await contents_of(target, request, reply)
-        if target.operation in _PUTS and contents:
-            self.streamed_in[target.resource] += contents["records"]
+        if reply.error and target.operation not in _PUTS:
+            contents = {}  # nobody has seen what was read
         self._journal_aws(target, caller, reply, started, call, origin.trace, contents)
         return reply
 
@@ -147,36 +153,22 @@ class Gateway:
         """Invoke a function under chaos: the one way to a function for APIs, pollers and clients alike."""
         origin = self.faults.origin(trace)
         target = Target("lambda", "Invoke", function_name(function))
-        kind = f"lambda.Invoke:{target.resource}"
-        if identity or origin.planned:
-            stable = f"{kind}:{identity or origin.trace}"
-        else:
-            stable = identity_of_content(kind, payload)
+        stable = identity_of_invoke(f"lambda.Invoke:{target.resource}", origin, identity, payload)
 
-        ran = False
-
-        async def execute(effects: tuple[Effect, ...]) -> InvokeResult:
-            nonlocal ran
-            ran = True
+        async def run(effects: tuple[Effect, ...]) -> InvokeResult:
             return await self._functions.invoke(
                 function, payload, caller=caller, trace=trace or fresh_trace_header(), identity=identity,
                 qualifier=qualifier, invocation_type=invocation_type, client_context=client_context, effects=effects,
             )  # fmt: skip
 
-        def answered(answer: Answer, cause: str) -> InvokeResult:
-            result = answer_result(answer, cause)
-            if not ran:
-                reason = result.error.members.get("Reason") if result.error else None
-                self._journal.record(
-                    "lambda", function=target.resource, caller=caller, status=result.status, trace=origin.trace,
-                    cause=cause, reason=reason, cold=False, ms=0.0,
-                )  # fmt: skip
-            return result
+        call = self.faults.call(target, caller, origin, stable, runs=invocation_type == "RequestResponse")
+        return await self.invokes.under_faults(call, run, caller=caller, trace=origin.trace)
 
-        return await self.faults.around(self.faults.call(target, caller, origin, stable), execute, answered)
-
-    async def _execute(self, target: Target, request: Inbound) -> Reply:
-        return await self.limits.execute(target, request, self._forward)
+    async def _execute(self, request: Inbound, target: Target) -> Reply:
+        reply = await self.limits.execute(target, request, self._forward)
+        if target.operation in _PUTS and (contents := await contents_of(target, request, reply)):
+            self.streamed_in[target.resource] += contents["records"]
+        return reply
 
     async def _invoke_request(self, target: Target, request: Inbound, caller: str) -> tuple[Reply, str | None]:
         query = parse_qs(request.target.partition("?")[2])

@@ -1,35 +1,50 @@
 """What faults do to calls of AWS services, beyond making them wait: their answers and their effects, carried out."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import replace
 
 from multidict import CIMultiDict
 
 from testbed.chaos.call import Answer, AwsError, Effect, FunctionAnswer, HttpAnswer
+from testbed.chaos.delivery import SentLate, VisibleAgain
+from testbed.chaos.duplicate import Twice
+from testbed.chaos.partial_failure import EntriesFail
 from testbed.compute.result import InvokeResult
+from testbed.gateway.batches import entries_fail
 from testbed.gateway.classify import Target
+from testbed.gateway.limits.wire import Forward
 from testbed.gateway.message import Inbound, Reply
+from testbed.gateway.queue_effects import sent_late, visible_again
 from testbed.gateway.wire import error_reply
 
-Execute = Callable[[Target, Inbound], Awaitable[Reply]]
-"""Does what a request asks for."""
 
-Carry = Callable[[Effect, Target, Inbound, Execute], Awaitable[Reply]]
-"""Does it under an effect."""
-
-_CARRIED: Final[Mapping[type[Effect], Carry]] = {}
-
-
-async def under(effects: Sequence[Effect], target: Target, request: Inbound, execute: Execute) -> Reply:
-    """Execute ``request`` under ``effects``, the first of them outermost."""
+async def under(effects: Sequence[Effect], target: Target, request: Inbound, forward: Forward) -> Reply:
+    """Execute ``request`` by ``forward`` under ``effects``, the first of them outermost."""
     if not effects:
-        return await execute(target, request)
+        return await forward(request, target)
     first, rest = effects[0], effects[1:]
 
-    async def inner(target: Target, request: Inbound) -> Reply:
-        return await under(rest, target, request, execute)
+    async def inner(request: Inbound, target: Target) -> Reply:
+        return await under(rest, target, request, forward)
 
-    return await _CARRIED[type(first)](first, target, request, inner)
+    match first:
+        case EntriesFail():
+            return await entries_fail(first, target, request, inner)
+        case VisibleAgain():
+            return await visible_again(first, target, request, inner)
+        case SentLate():
+            return await sent_late(first, target, request, inner)
+        case Twice():
+            return await _twice(target, request, inner)
+    raise TypeError(f"{first} is no effect on calls of AWS services")
+
+
+async def _twice(target: Target, request: Inbound, forward: Forward) -> Reply:
+    if request.stream is not None:
+        body = b"".join([piece async for piece in request.stream])
+        request = replace(request, body=body, stream=None)
+    await (await forward(request, target)).whole()
+    return await forward(request, target)
 
 
 def answer_reply(answer: Answer, target: Target, request: Inbound, cause: str | None) -> Reply:

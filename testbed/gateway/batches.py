@@ -1,0 +1,243 @@
+"""Batches of which a fault lets some entries fail: the others are sent on, and the answer names those that failed.
+
+How each service says so: API references of SQS and SNS (``Failed``, BatchResultErrorEntry), Kinesis (PutRecords,
+``FailedRecordCount``), EventBridge (PutEvents, ``FailedEntryCount``) and DynamoDB (BatchWriteItem,
+``UnprocessedItems``). SQS and SNS are read in JSON and in the query protocol. A batch that is malformed, or in CBOR,
+which no AWS SDK for Python writes, goes through as it came.
+"""
+
+import re
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode
+from xml.sax.saxutils import escape
+
+from multidict import CIMultiDict
+
+from testbed.chaos.call import AwsError
+from testbed.chaos.partial_failure import EntriesFail
+from testbed.gateway.classify import Target
+from testbed.gateway.faults import cause_of
+from testbed.gateway.limits.wire import (
+    Forward,
+    answer_of,
+    document_of,
+    own_answer,
+    put_back,
+    put_in_places,
+    rewritten,
+    with_answer,
+    with_answer_body,
+    with_body,
+)
+from testbed.gateway.message import Inbound, Reply
+from testbed.gateway.wire import REQUEST_ID_HEADER, error_reply
+
+_COUNTS: Final = {"kinesis": ("Records", "FailedRecordCount"), "events": ("Entries", "FailedEntryCount")}
+_CONTENT_TYPES: Final = {"sqs": "application/x-amz-json-1.0", "dynamodb": "application/x-amz-json-1.0"}
+_OTHER_CONTENT_TYPE: Final = "application/x-amz-json-1.1"
+_FORM_ENTRY: Final = re.compile(r"(PublishBatchRequestEntries\.member|\w+BatchRequestEntry)\.(\d+)\.(.+)")
+_NAMESPACES: Final = {
+    "sqs": "http://queue.amazonaws.com/doc/2012-11-05/",
+    "sns": "http://sns.amazonaws.com/doc/2010-03-31/",
+}
+_NONE_FAILED: Final = re.compile(rb"<Failed\s*/>|<Failed>\s*</Failed>")
+
+
+async def entries_fail(effect: EntriesFail, target: Target, request: Inbound, forward: Forward) -> Reply:
+    """Execute a batch without the entries that fail; where all do, nothing is sent on.
+
+    DynamoDB answers a batch of which it has taken nothing with an error (API reference, BatchWriteItem).
+    """
+    batch = _batch_of(target, request)
+    if batch is None or not batch.size:
+        return await forward(request, target)
+    failing = effect.failing(batch.size)
+    if not all(failing):
+        reply = await forward(batch.without(failing), target)
+        if not await batch.add(reply, failing, effect.error):
+            return reply
+    elif target.service == "dynamodb":
+        return error_reply(effect.error, target, request, cause=cause_of(effect.error))
+    else:
+        reply = batch.nothing_done()
+        await batch.add(reply, failing, effect.error)
+    reply.cause = cause_of(effect.error)
+    return reply
+
+
+def _batch_of(target: Target, request: Inbound) -> "_Batch | None":
+    document = document_of(request.body)
+    try:
+        if not document:
+            return _Form(target, request) if target.service in _NAMESPACES else None
+        if target.service == "dynamodb":
+            return _Writes(target, request, document)
+        return _InPlaces(target, request, document) if target.service in _COUNTS else _ById(target, request, document)
+    except (KeyError, TypeError, AttributeError):
+        return None
+
+
+class _Batch(ABC):
+    """A request with entries.
+
+    Attributes:
+        size: How many it has.
+    """
+
+    size: int
+
+    @abstractmethod
+    def without(self, failing: Sequence[bool]) -> Inbound:
+        """The request without those entries."""
+
+    @abstractmethod
+    def nothing_done(self) -> Reply:
+        """An answer that names no entry."""
+
+    @abstractmethod
+    async def add(self, reply: Reply, failing: Sequence[bool], error: AwsError) -> bool:
+        """Name those entries in the answer to the others; False leaves an answer alone that is an error."""
+
+
+class _Document(_Batch):
+    """A request in JSON."""
+
+    def __init__(self, target: Target, request: Inbound, document: Mapping[str, Any]) -> None:
+        self._target = target
+        self._request = request
+        self._document = document
+
+    def nothing_done(self) -> Reply:
+        content_type = _CONTENT_TYPES.get(self._target.service, _OTHER_CONTENT_TYPE)
+        return own_answer(str(uuid.uuid4()), content_type, {})
+
+    async def add(self, reply: Reply, failing: Sequence[bool], error: AwsError) -> bool:
+        answer = await answer_of(reply) if reply.status else None
+        if answer is None:
+            return False
+        self._tell(answer, failing, error)
+        with_answer(reply, answer)
+        return True
+
+    @abstractmethod
+    def _tell(self, answer: dict[str, Any], failing: Sequence[bool], error: AwsError) -> None:
+        """Name entries in the document of an answer."""
+
+
+class _List(_Document):
+    """A request whose entries are a list."""
+
+    member = "Entries"
+
+    def __init__(self, target: Target, request: Inbound, document: Mapping[str, Any]) -> None:
+        super().__init__(target, request, document)
+        self._entries: list[Mapping[str, Any]] = list(document[self.member])
+        self.size = len(self._entries)
+
+    def without(self, failing: Sequence[bool]) -> Inbound:
+        kept = [entry for entry, fails in zip(self._entries, failing, strict=True) if not fails]
+        return rewritten(self._request, {**self._document, self.member: kept})
+
+
+class _InPlaces(_List):
+    """Of Kinesis and EventBridge: results are in the order of the entries."""
+
+    def __init__(self, target: Target, request: Inbound, document: Mapping[str, Any]) -> None:
+        self.member, self._count = _COUNTS[target.service]
+        super().__init__(target, request, document)
+
+    def _tell(self, answer: dict[str, Any], failing: Sequence[bool], error: AwsError) -> None:
+        result = {"ErrorCode": error.code, "ErrorMessage": error.message}
+        put_in_places(answer, self.member, self._count, [result if fails else None for fails in failing])
+
+
+class _ById(_List):
+    """Of SQS: results name the ids of the entries."""
+
+    def _tell(self, answer: dict[str, Any], failing: Sequence[bool], error: AwsError) -> None:
+        answer.setdefault("Successful", [])
+        result = {"Code": error.code, "Message": error.message, "SenderFault": False}
+        failed = [{"Id": entry["Id"], **result} for entry, fails in zip(self._entries, failing, strict=True) if fails]
+        answer["Failed"] = [*answer.get("Failed", ()), *failed]
+
+
+class _Writes(_Document):
+    """Of DynamoDB: lists of requests by table."""
+
+    def __init__(self, target: Target, request: Inbound, document: Mapping[str, Any]) -> None:
+        super().__init__(target, request, document)
+        self._entries = [(table, entry) for table, entries in document["RequestItems"].items() for entry in entries]
+        self.size = len(self._entries)
+
+    def without(self, failing: Sequence[bool]) -> Inbound:
+        return rewritten(self._request, {**self._document, "RequestItems": self._chosen(failing, fails=False)})
+
+    def _tell(self, answer: dict[str, Any], failing: Sequence[bool], error: AwsError) -> None:
+        del error  # the answer has no place for it
+        put_back(answer, self._chosen(failing, fails=True))
+
+    def _chosen(self, failing: Sequence[bool], *, fails: bool) -> dict[str, list[Any]]:
+        chosen: dict[str, list[Any]] = {}
+        for (table, entry), each in zip(self._entries, failing, strict=True):
+            if each is fails:
+                chosen.setdefault(table, []).append(entry)
+        return chosen
+
+
+class _Form(_Batch):
+    """Of SNS and SQS in the query protocol: fields with the numbers of their entries, and an answer in XML."""
+
+    def __init__(self, target: Target, request: Inbound) -> None:
+        self._target = target
+        self._request = request
+        self._fields = parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True)
+        self._ids: dict[str, str] = {}  # by number of the entry
+        for name, value in self._fields:
+            if found := _FORM_ENTRY.fullmatch(name):
+                self._ids.setdefault(found[2], "")
+                if found[3] == "Id":
+                    self._ids[found[2]] = value
+        self.size = len(self._ids)
+
+    def without(self, failing: Sequence[bool]) -> Inbound:
+        kept = [number for number, fails in zip(self._ids, failing, strict=True) if not fails]
+        renumbered = {number: place for place, number in enumerate(kept, start=1)}
+        fields = []
+        for name, value in self._fields:
+            found = _FORM_ENTRY.fullmatch(name)
+            if found is None:
+                fields.append((name, value))
+            elif found[2] in renumbered:
+                fields.append((f"{found[1]}.{renumbered[found[2]]}.{found[3]}", value))
+        return with_body(self._request, urlencode(fields).encode())
+
+    def nothing_done(self) -> Reply:
+        operation, request_id = self._target.operation, str(uuid.uuid4())
+        body = (
+            f'<?xml version="1.0" encoding="UTF-8"?>\n<{operation}Response xmlns="{_NAMESPACES[self._target.service]}">'
+            f"<{operation}Result></{operation}Result>"
+            f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{operation}Response>"
+        )
+        return Reply(200, CIMultiDict({REQUEST_ID_HEADER: request_id, "Content-Type": "text/xml"}), body.encode())
+
+    async def add(self, reply: Reply, failing: Sequence[bool], error: AwsError) -> bool:
+        if not 200 <= reply.status < 300:  # noqa: PLR2004 - HTTP's successes
+            return False
+        kind = "member" if self._target.service == "sns" else "BatchResultErrorEntry"
+        failed = "".join(
+            f"<{kind}><Id>{escape(entry)}</Id><Code>{escape(error.code)}</Code>"
+            f"<Message>{escape(error.message)}</Message><SenderFault>false</SenderFault></{kind}>"
+            for entry, fails in zip(self._ids.values(), failing, strict=True)
+            if fails
+        ).encode()
+        body = await reply.whole()
+        if self._target.service == "sns":
+            body = _NONE_FAILED.sub(b"", body)
+            if b"</Failed>" not in body:
+                failed = b"<Failed>" + failed + b"</Failed>"
+        end = b"</Failed>" if b"</Failed>" in body else f"</{self._target.operation}Result>".encode()
+        with_answer_body(reply, body.replace(end, failed + end, 1))
+        return True

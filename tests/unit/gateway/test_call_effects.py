@@ -1,0 +1,329 @@
+"""What faults do to calls of AWS services beyond an answer: entries that fail, messages early or late, calls twice."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any, cast
+from urllib.parse import parse_qs, urlencode
+
+import pytest
+from aiohttp import web
+from botocore.exceptions import ClientError
+from gateway_world import Received, World
+from multidict import CIMultiDict
+
+from testbed.chaos.delivery import EarlyVisibility, LateDelivery
+from testbed.chaos.duplicate import Duplicate
+from testbed.chaos.lost_reply import LostReply
+from testbed.chaos.partial_failure import PartialFailure
+from testbed.gateway.message import Inbound
+
+THROTTLED = "ProvisionedThroughputExceededException"
+QUEUE = "http://localhost/000000000000/orders"
+TOPIC = "arn:aws:sns:us-east-1:000000000000:orders"
+MESSAGES = [{"Id": str(number), "MessageBody": f"m{number}"} for number in range(8)]
+RECORDS = [{"Data": str(number), "PartitionKey": str(number)} for number in range(8)]
+EVENTS = [{"Source": "s", "DetailType": "d", "Detail": json.dumps({"n": number})} for number in range(8)]
+ITEMS = {name: [{"PutRequest": {"Item": {"id": {"S": f"{name}{n}"}}}} for n in range(4)] for name in ("a", "b")}
+Answers = Callable[[Received], bytes]
+
+
+def respond(world: World, answers: Answers) -> None:
+    """Let the emulator answer so."""
+
+    async def answer(_: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(body=answers(world.emulator.received[-1]))
+
+    world.emulator.respond = answer
+
+
+async def call(world: World, service: str, method: str, **params: Any) -> dict[str, Any]:
+    """What boto3 makes of the answer."""
+    return cast("dict[str, Any]", await asyncio.to_thread(getattr(world.client(service), method), **params))
+
+
+def sent(world: World) -> list[dict[str, Any]]:
+    """Documents that reached the emulator."""
+    return [json.loads(each.body) for each in world.emulator.received]
+
+
+def taken_by_queue(request: Received) -> bytes:
+    """SQS takes every entry."""
+    entries = json.loads(request.body)["Entries"]
+    return json.dumps(
+        {"Successful": [{"Id": each["Id"], "MessageId": f"id-{each['Id']}"} for each in entries]}
+    ).encode()
+
+
+async def test_entries_of_sqs_fail(world: World) -> None:
+    """The others are sent on as they were; those that failed are named, as the service's fault."""
+    respond(world, taken_by_queue)
+    world.arm(PartialFailure(service="sqs", code="InternalError"))
+    answer = await call(world, "sqs", "send_message_batch", QueueUrl=QUEUE, Entries=MESSAGES)
+    (document,) = sent(world)
+    happened = [entry["Id"] for entry in answer["Successful"]]
+    assert document == {"QueueUrl": QUEUE, "Entries": [entry for entry in MESSAGES if entry["Id"] in happened]}
+    assert 0 < len(happened) < 8
+    assert sorted(happened + [entry["Id"] for entry in answer["Failed"]]) == [entry["Id"] for entry in MESSAGES]
+    assert [entry.pop("Id") for entry in answer["Failed"]]
+    assert answer["Failed"][0] == {"Code": "InternalError", "Message": "Request is throttled.", "SenderFault": False}
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 200
+    (line,) = world.journal.of("aws")
+    assert (line["status"], line["error"], line["cause"]) == (200, None, "error")
+
+
+@pytest.mark.parametrize("operation", ["delete_message_batch", "change_message_visibility_batch"])
+async def test_entries_of_other_batches_of_sqs_fail(world: World, operation: str) -> None:
+    """Deletions and changes of visibility are not done where they fail."""
+    respond(world, taken_by_queue)
+    world.arm(PartialFailure(service="sqs"))
+    entries = [{"Id": str(number), "ReceiptHandle": f"h{number}"} for number in range(8)]
+    answer = await call(world, "sqs", operation, QueueUrl=QUEUE, Entries=entries)
+    assert [entry["Id"] for entry in sent(world)[0]["Entries"]] == [entry["Id"] for entry in answer["Successful"]]
+    assert len(answer["Failed"]) == 8 - len(answer["Successful"]) > 0
+    assert {entry["Code"] for entry in answer["Failed"]} == {"RequestThrottled"}
+
+
+async def test_what_the_emulator_refuses_stands_beside_what_fails(world: World) -> None:
+    """An entry that is wrong by itself is still told."""
+    refused = {"Id": "7", "Code": "InvalidParameterValue", "SenderFault": True}
+    respond(world, lambda _: json.dumps({"Successful": [], "Failed": [refused]}).encode())
+    world.arm(PartialFailure(service="sqs", share=0.1))
+    answer = await call(world, "sqs", "send_message_batch", QueueUrl=QUEUE, Entries=MESSAGES)
+    assert [entry["Code"] for entry in answer["Failed"]][:2] == ["InvalidParameterValue", "RequestThrottled"]
+
+
+async def test_records_of_kinesis_fail_in_their_places(world: World) -> None:
+    """Results are in the order of the request."""
+
+    def stored(request: Received) -> bytes:
+        records = json.loads(request.body)["Records"]
+        results = [{"SequenceNumber": each["PartitionKey"], "ShardId": "shardId-000000000000"} for each in records]
+        return json.dumps({"FailedRecordCount": 0, "Records": results}).encode()
+
+    respond(world, stored)
+    world.arm(PartialFailure(service="kinesis"))
+    answer = await call(world, "kinesis", "put_records", StreamName="orders", Records=RECORDS)
+    happened = [record["PartitionKey"] for record in sent(world)[-1]["Records"]]
+    results = [record.get("SequenceNumber") for record in answer["Records"]]
+    assert results == [str(number) if str(number) in happened else None for number in range(8)]
+    failed = [record for record in answer["Records"] if "ErrorCode" in record]
+    assert answer["FailedRecordCount"] == len(failed) == 8 - len(happened) > 0
+    assert {record["ErrorCode"] for record in failed} == {THROTTLED}
+    (line,) = world.journal.of("aws")
+    assert (line["records"], line["failed"], line["throttled"]) == (len(happened), len(failed), len(failed))
+    assert world.gateway.streamed_in == {"orders": len(happened)}
+
+
+async def test_events_fail_in_their_places(world: World) -> None:
+    """As EventBridge's PutEvents tells."""
+
+    def taken(request: Received) -> bytes:
+        entries = [{"EventId": each["Detail"]} for each in json.loads(request.body)["Entries"]]
+        return json.dumps({"FailedEntryCount": 0, "Entries": entries}).encode()
+
+    respond(world, taken)
+    world.arm(PartialFailure(service="events"))
+    answer = await call(world, "events", "put_events", Entries=EVENTS)
+    happened = [event["Detail"] for event in sent(world)[0]["Entries"]]
+    details = [event["Detail"] for event in EVENTS]
+    assert [entry.get("EventId") for entry in answer["Entries"]] == [
+        each if each in happened else None for each in details
+    ]
+    assert answer["FailedEntryCount"] == 8 - len(happened) > 0
+    assert {"ErrorCode": "ThrottlingException", "ErrorMessage": "Rate exceeded"} in answer["Entries"]
+
+
+async def test_items_of_dynamodb_are_left_unprocessed(world: World) -> None:
+    """With those that the table itself left."""
+    left = {"DeleteRequest": {"Key": {"id": {"S": "own"}}}}
+    respond(world, lambda _: json.dumps({"UnprocessedItems": {"a": [left]}}).encode())
+    world.arm(PartialFailure(service="dynamodb"))
+    answer = await call(world, "dynamodb", "batch_write_item", RequestItems=ITEMS)
+    (document,) = [document for document in sent(world) if "RequestItems" in document]
+    for name, items in ITEMS.items():
+        failed = answer["UnprocessedItems"].get(name, [])
+        assert [item for item in items if item not in failed] == document["RequestItems"].get(name, [])
+    assert answer["UnprocessedItems"]["a"][0] == left
+    assert 0 < sum(map(len, document["RequestItems"].values())) < 8
+
+
+async def test_messages_of_sns_fail(world: World) -> None:
+    """In the query protocol, with numbers without a gap."""
+
+    def published(request: Received) -> bytes:
+        form = parse_qs(request.body.decode())
+        ids = [value[0] for name, value in form.items() if name.endswith(".Id")]
+        members = "".join(f"<member><Id>{each}</Id><MessageId>id-{each}</MessageId></member>" for each in ids)
+        return (
+            '<PublishBatchResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><PublishBatchResult>'
+            f"<Successful>{members}</Successful><Failed /></PublishBatchResult></PublishBatchResponse>"
+        ).encode()
+
+    respond(world, published)
+    world.arm(PartialFailure(service="sns", code="InternalError"))
+    entries = [{"Id": f"e{number}", "Message": f"<{number}>&"} for number in range(8)]
+    answer = await call(world, "sns", "publish_batch", TopicArn=TOPIC, PublishBatchRequestEntries=entries)
+    happened = [entry["Id"] for entry in answer["Successful"]]
+    assert 0 < len(happened) < 8
+    assert sorted(happened + [entry["Id"] for entry in answer["Failed"]]) == [entry["Id"] for entry in entries]
+    assert answer["Failed"][0]["Code"] == "InternalError"
+    assert answer["Failed"][0]["SenderFault"] is False
+    form = parse_qs(world.emulator.received[0].body.decode())
+    assert form["TopicArn"] == [TOPIC]
+    bodies = [form[f"PublishBatchRequestEntries.member.{n}.Message"][0] for n in range(1, len(happened) + 1)]
+    assert bodies == [entry["Message"] for entry in entries if entry["Id"] in happened]
+
+
+async def test_sqs_in_the_query_protocol(world: World) -> None:
+    """As older SDKs write it: lists in the answer have no member of their own."""
+    world.emulator.answers(
+        b"<SendMessageBatchResponse><SendMessageBatchResult><SendMessageBatchResultEntry><Id>a</Id>"
+        b"</SendMessageBatchResultEntry></SendMessageBatchResult></SendMessageBatchResponse>"
+    )
+    world.arm(PartialFailure(service="sqs", share=0.01))
+    fields = {"Action": "SendMessageBatch", "QueueUrl": QUEUE}
+    for number in (1, 2):
+        fields[f"SendMessageBatchRequestEntry.{number}.Id"] = f"m{number}"
+        fields[f"SendMessageBatchRequestEntry.{number}.MessageAttribute.1.Name"] = "n"
+    reply = await world.gateway.handle(form_request(fields))
+    form = parse_qs(world.emulator.received[0].body.decode())
+    (kept,) = form.pop("SendMessageBatchRequestEntry.1.Id")
+    assert set(form) == {"Action", "QueueUrl", "SendMessageBatchRequestEntry.1.MessageAttribute.1.Name"}
+    (failed,) = {"m1", "m2"} - {kept}
+    assert f"</SendMessageBatchResultEntry><BatchResultErrorEntry><Id>{failed}</Id>".encode() in reply.body
+
+
+def form_request(fields: dict[str, str], headers: dict[str, str] | None = None) -> Inbound:
+    """A request to SQS in the query protocol."""
+    signed = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/sqs/aws4_request, Signature=0"
+    all_headers = {"Content-Type": "application/x-www-form-urlencoded", "Authorization": signed, **(headers or {})}
+    return Inbound("POST", "/000000000000/orders", CIMultiDict(all_headers), urlencode(fields).encode())
+
+
+@pytest.mark.parametrize(
+    ("service", "method", "params", "failed"),
+    [
+        ("sqs", "send_message_batch", {"QueueUrl": QUEUE, "Entries": MESSAGES}, "Failed"),
+        ("kinesis", "put_records", {"StreamName": "orders", "Records": RECORDS}, "Records"),
+        ("events", "put_events", {"Entries": EVENTS}, "Entries"),
+        (
+            "sns",
+            "publish_batch",
+            {"TopicArn": TOPIC, "PublishBatchRequestEntries": [{"Id": str(n), "Message": "m"} for n in range(8)]},
+            "Failed",
+        ),
+    ],
+)
+async def test_where_all_entries_fail_nothing_is_sent(
+    world: World, service: str, method: str, params: dict[str, Any], failed: str
+) -> None:
+    """The answer has status 200 all the same."""
+    world.arm(PartialFailure(service=service, share=1))
+    answer = await call(world, service, method, **params)
+    assert world.emulator.received == []
+    assert len(answer[failed]) == 8
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 200
+
+
+async def test_dynamodb_refuses_a_batch_of_which_it_takes_nothing(world: World) -> None:
+    """With the error for the whole call."""
+    world.arm(PartialFailure(service="dynamodb", share=1))
+    with pytest.raises(ClientError, match=THROTTLED):
+        await call(world, "dynamodb", "batch_write_item", RequestItems=ITEMS)
+    assert world.emulator.received == []
+
+
+async def test_a_refused_batch_is_answered_as_it_was(world: World) -> None:
+    """An error for the whole call has no place for entries."""
+    world.emulator.answers(b'{"__type": "QueueDoesNotExist"}', 400)
+    world.arm(PartialFailure(service="sqs", share=0.5))
+    with pytest.raises(ClientError, match="QueueDoesNotExist"):
+        await call(world, "sqs", "send_message_batch", QueueUrl=QUEUE, Entries=MESSAGES)
+
+
+async def test_what_is_received_becomes_visible_again(world: World) -> None:
+    """The caller gets it all the same; its timeout is cut short before the answer goes back."""
+    messages = [{"MessageId": "m", "ReceiptHandle": f"h{number}", "Body": '"ReceiptHandle":"no"'} for number in (1, 2)]
+    world.emulator.answers(json.dumps({"Messages": messages}).encode())
+    world.arm(EarlyVisibility())
+    answer = await call(world, "sqs", "receive_message", QueueUrl=QUEUE)
+    assert len(answer["Messages"]) == 2
+    _, change = world.emulator.received
+    assert change.headers["X-Amz-Target"] == "AmazonSQS.ChangeMessageVisibilityBatch"
+    entries = [{"Id": str(n), "ReceiptHandle": f"h{n + 1}", "VisibilityTimeout": 0} for n in (0, 1)]
+    assert json.loads(change.body) == {"QueueUrl": QUEUE, "Entries": entries}
+    assert [line["operation"] for line in world.journal.of("aws")] == ["ReceiveMessage"]
+
+
+@pytest.mark.parametrize(("own", "after", "changed"), [(None, 3, True), (None, 30, False), (2, 3, False), (5, 3, True)])
+async def test_a_timeout_is_never_made_longer(world: World, own: int | None, after: int, changed: bool) -> None:
+    """That of the request counts, or else the queue's, which is 30 seconds here."""
+    answer = {"Messages": [{"ReceiptHandle": "h", "Body": "b"}], "Attributes": {"VisibilityTimeout": "30"}}
+    world.emulator.answers(json.dumps(answer).encode())
+    world.arm(EarlyVisibility(after=after))
+    await call(world, "sqs", "receive_message", QueueUrl=QUEUE, **({} if own is None else {"VisibilityTimeout": own}))
+    operations = [each.headers["X-Amz-Target"].partition(".")[2] for each in world.emulator.received]
+    assert ("ChangeMessageVisibilityBatch" in operations) is changed
+
+
+async def test_messages_are_sent_late(world: World) -> None:
+    """The delay of the message is added, or that of its queue."""
+    world.emulator.answers(b'{"Attributes": {"DelaySeconds": "20"}, "Successful": []}')
+    world.arm(LateDelivery(seconds=7))
+    await call(world, "sqs", "send_message", QueueUrl=QUEUE, MessageBody="m", DelaySeconds=3)
+    assert sent(world)[-1] == {"QueueUrl": QUEUE, "MessageBody": "m", "DelaySeconds": 10}
+    entries = [{"Id": "a", "MessageBody": "m"}, {"Id": "b", "MessageBody": "m", "DelaySeconds": 899}]
+    await call(world, "sqs", "send_message_batch", QueueUrl=QUEUE, Entries=entries)
+    assert [entry["DelaySeconds"] for entry in sent(world)[-1]["Entries"]] == [27, 900]
+    fields = {"Action": "SendMessage", "MessageBody": "m & m"}
+    await world.gateway.handle(form_request(fields, {"Host": "localhost"}))
+    question, late = world.emulator.received[-2:]
+    assert json.loads(question.body)["QueueUrl"] == QUEUE
+    assert parse_qs(late.body.decode()) == {"Action": ["SendMessage"], "MessageBody": ["m & m"], "DelaySeconds": ["27"]}
+
+
+async def test_messages_of_fifo_queues_are_left_alone(world: World) -> None:
+    """They take no delay, and the fault has not fired."""
+    world.arm(LateDelivery(seconds=7))
+    await call(world, "sqs", "send_message", QueueUrl=f"{QUEUE}.fifo", MessageBody="m", MessageGroupId="g")
+    assert "DelaySeconds" not in sent(world)[0]
+    assert world.journal.of("fault") == []
+
+
+async def test_a_call_is_executed_twice(world: World) -> None:
+    """The caller gets the second answer; a body that is streamed is the same both times."""
+    respond(world, lambda _: json.dumps({"MessageId": f"m-{len(world.emulator.received)}"}).encode())
+    world.arm(Duplicate(service="sqs"), Duplicate(service="s3"))
+    answer = await call(world, "sqs", "send_message", QueueUrl=QUEUE, MessageBody="m")
+    assert answer["MessageId"] == "m-2"
+    assert sent(world)[0] == sent(world)[1]
+    assert len(world.journal.of("aws")) == 1
+    world.emulator.received.clear()
+    world.emulator.answers(b"")
+    body = b"x" * (2 << 20)
+    await call(world, "s3", "put_object", Bucket="b", Key="k", Body=body)
+    first, second = world.emulator.received
+    assert first.body == second.body
+    assert body in first.body
+
+
+async def test_an_invoke_is_executed_twice(world: World) -> None:
+    """The function runs two times, for one answer."""
+    world.arm(Duplicate(service="lambda", operations=("Invoke",)))
+    answer = await call(world, "lambda", "invoke", FunctionName="f", Payload=b"1")
+    assert answer["StatusCode"] == 200
+    assert [(each["payload"], each["effects"]) for each in world.functions.invokes] == [(b"1", ()), (b"1", ())]
+
+
+async def test_effects_and_a_lost_reply_come_together(world: World) -> None:
+    """Two faults on one call: the batch happens in part, twice, and nobody hears of it."""
+    respond(world, taken_by_queue)
+    world.arm(PartialFailure(service="sqs"), Duplicate(service="sqs"), LostReply(service="sqs"))
+    with pytest.raises(Exception, match="Connection"):
+        await call(world, "sqs", "send_message_batch", QueueUrl=QUEUE, Entries=MESSAGES)
+    first, second = sent(world)
+    assert first == second
+    assert 0 < len(first["Entries"]) < 8
+    (line,) = world.journal.of("aws")
+    assert (line["status"], line["error"], line["cause"]) == (0, "ConnectionReset", "reset")
