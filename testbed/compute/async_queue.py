@@ -12,6 +12,7 @@ from testbed.compute.result import InvokeResult
 from testbed.semantics.async_invoke import SUCCESS, AsyncInvoke, AsyncInvokeProfile, End, Outcome
 from testbed.trace import parse_trace
 
+_UNANSWERED: Final = 0
 _NOT_ACTIVE: Final = 409
 _SERVER_ERROR: Final = 500
 _THROTTLED: Final = 429
@@ -115,7 +116,7 @@ class AsyncQueue:
 def _outcome(result: InvokeResult | None) -> Outcome:
     if result is None:
         return Outcome.DISABLED
-    if result.status in {_THROTTLED, _NOT_ACTIVE} or result.status >= _SERVER_ERROR:
+    if result.status in {_UNANSWERED, _THROTTLED, _NOT_ACTIVE} or result.status >= _SERVER_ERROR:
         return Outcome.REFUSED
     return Outcome.FAILED if result.function_error or result.error else Outcome.SUCCEEDED
 

@@ -6,7 +6,7 @@ import functools
 import json
 import resource
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -45,6 +45,17 @@ _UNAVAILABLE: Final = 500
 _PROVISIONED: Final = {Served.ON_DEMAND: False, Served.PROVISIONED: True, Served.SPILLOVER: "spillover"}
 """How the journal tells by what an invoke was served."""
 _NEVER_ADMITTED: Final[Mapping[str, object]] = {"provisioned": None}
+
+
+Run = Callable[[tuple[Effect, ...]], Awaitable[InvokeResult]]
+"""Invokes once, under these effects."""
+
+Around = Callable[[Request, Run], Awaitable[InvokeResult]]
+"""Comes to what one attempt of an asynchronous invoke comes to, by way of `Run` or without."""
+
+
+async def _alone(_request: Request, run: Run) -> InvokeResult:
+    return await run(())
 
 
 class Journal(Protocol):
@@ -96,6 +107,7 @@ class Compute:
         account_id: AWS account.
         on_death: Told when the fork server dies; every invoke fails from then on.
         on_log: Told log group, log stream, seconds and lines of each invoke that has ended.
+        around_attempt: Lets faults act on each attempt of an asynchronous invoke.
     """
 
     def __init__(
@@ -113,12 +125,14 @@ class Compute:
         account_id: str = "000000000000",
         on_death: Callable[[EngineDiedError], None] = lambda _: None,
         on_log: Callable[[str, str, float, bytes], None] = lambda *_: None,
+        around_attempt: Around = _alone,
     ) -> None:
         self._profile = profile
         self._region, self._account_id = region, account_id
         self._journal = journal
         self._folder = folder
         self._on_death = on_death
+        self._around_attempt = around_attempt
         self._dead: EngineDiedError | None = None
         self._aws = aws
         self._functions = Functions(aws, folder / "code", self._loaded)
@@ -277,7 +291,8 @@ class Compute:
                 ``"DryRun"`` only checks and answers 204.
             qualifier: Version or alias.
             client_context: The client context, JSON.
-            effects: What faults do to the environment that it runs on.
+            effects: What faults do to the environment that it runs on, where its answer is waited for; an attempt of an
+                asynchronous invoke has its own.
         """
         limit = (
             function_errors.ASYNC_REQUEST_BYTES if invocation_type == "Event" else function_errors.SYNC_REQUEST_BYTES
@@ -422,7 +437,9 @@ class Compute:
             settings = destinations.Settings(config=config, dead_letter=found.dead_letter)
             if self._concurrency.is_disabled(found.name):
                 return settings, None
-        return settings, await self._invoke(request)
+        return settings, await self._around_attempt(
+            request, lambda effects: self._invoke(replace(request, effects=effects))
+        )
 
     def _died(self, error: EngineDiedError) -> None:
         self._dead = error

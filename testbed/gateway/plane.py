@@ -97,6 +97,7 @@ class Plane:
             run=settings.run,
             on_death=self._died,
             on_log=self.observability.logs.add,
+            around_attempt=lambda request, run: self.gateway.invokes.attempt(request, run),  # noqa: PLW0108 - the same
         )
         self.death: asyncio.Future[EngineDiedError] = asyncio.get_running_loop().create_future()
         self.gateway = Gateway(self._emulator, self.compute, self.journal, self.clock, self._quiet)
