@@ -1,6 +1,7 @@
 """What a scenario is made of."""
 
 import json
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -51,6 +52,13 @@ def test_one_poison_is_enough() -> None:
     """Two of them could spoil the same order."""
     with pytest.raises(UsageError, match="more than one Poison"):
         scenario(chaos=[Poison(every=2), Poison(every=3)])
+
+
+def test_poison_of_one_architecture_is_refused() -> None:
+    """The orders are the same for all: it would never be planted."""
+    poisoned = replace(architecture("a"), chaos=[Poison(every=2)])
+    with pytest.raises(UsageError, match="has Poison in an architecture"):
+        scenario(architectures=[poisoned])
 
 
 def test_only_keeps_the_order_that_was_asked_for() -> None:
