@@ -10,13 +10,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from testbed.errors import TestbedError
+from testbed.gateway import localstack_chaos
+from testbed.gateway.added_faults import AddedFaults, ChaosRoute
 from testbed.gateway.client import TOKEN_HEADER
+from testbed.gateway.localstack_chaos import LocalStackChaos
 from testbed.gateway.message import Inbound, Reply
 from testbed.gateway.plane import Plane
 from testbed.gateway.wire import json_reply
 from testbed.semantics.profiles import Profile
 
 PREFIX: Final = "/_testbed/"
+PREFIXES: Final = (PREFIX, localstack_chaos.PATH)
+"""What the paths begin with that are answered here."""
+
 NO_TOKEN: Final = {"message": "the token of the run is missing or wrong"}
 _PIECE_BYTES: Final = 1 << 18
 
@@ -30,7 +36,7 @@ def has_token(request_headers: Mapping[str, str], token: bytes) -> bool:
 
 
 class Control:
-    """Answers ``/_testbed/...``; all but the health needs the run's token.
+    """Answers ``/_testbed/...`` and LocalStack's Chaos API; all but that and the health needs the run's token.
 
     Args:
         plane: What is controlled.
@@ -40,6 +46,9 @@ class Control:
     def __init__(self, plane: Plane, token: str) -> None:
         self._plane = plane
         self._token = token.encode()
+        self._added = AddedFaults(plane, plane.gateway.faults.journal_fault)
+        self._chaos = ChaosRoute(self._added, plane)
+        self._localstack_chaos = LocalStackChaos(self._added)
         self._routes: Mapping[str, Callable[[_Answer], Awaitable[_Answer]]] = {
             "connect": self._connect,
             "cut": self._cut,
@@ -65,20 +74,28 @@ class Control:
 
     async def handle(self, request: Inbound) -> Reply:
         """Answer one request."""
+        if request.path.startswith(localstack_chaos.PATH):
+            return self._localstack_chaos.handle(request)
         name = request.path.removeprefix(PREFIX)
         if name == "health":
             return json_reply(200, {"status": "ok"})
         if not has_token(request.headers, self._token):
             return json_reply(403, NO_TOKEN)
-        if name == "journal":
-            return self._journal()
         if name not in self._routes:
-            return json_reply(404, {"message": f"no such route: {request.path}"})
+            return self._answered_otherwise(name, request)
         try:
             order = json.loads(request.body or b"{}")
         except ValueError as error:
             return json_reply(400, {"message": f"the body is not JSON: {error}"})
         return await self._carried_out(name, order)
+
+    def _answered_otherwise(self, name: str, request: Inbound) -> Reply:
+        """The routes that do not take an order and answer with a document."""
+        if name == "journal":
+            return self._journal()
+        if name.partition("/")[0] == "chaos":
+            return self._chaos.handle(request)
+        return json_reply(404, {"message": f"no such route: {request.path}"})
 
     async def _carried_out(self, name: str, order: _Answer) -> Reply:
         """What the route answers; whatever goes wrong is an answer too: a dropped connection explains nothing."""
@@ -159,6 +176,8 @@ class Control:
 
     async def _lease(self, order: _Answer) -> _Answer:
         known = await self._plane.lease.take(order["run"])
+        if known is not None:
+            self._added.forget()
         return {"granted": known is not None, "known": known}
 
     async def _renew(self, order: _Answer) -> _Answer:

@@ -48,6 +48,11 @@ class Lease:
         self._known: Known = {}
         self._changing = asyncio.Lock()
 
+    @property
+    def is_held(self) -> bool:
+        """Whether a run has it."""
+        return self._holder is not None
+
     async def take(self, run: str) -> Known | None:
         """Give the lease to ``run``: what is deployed already; None where another run holds it."""
         async with self._changing:

@@ -75,6 +75,7 @@ class Plane:
     Attributes:
         death: How the fork server ended, should it end: whoever started the plane cannot see that process.
         lease: Who runs scenarios here, where it stands and runs come and go.
+        schedule: Decides what faults do to calls.
     """
 
     def __init__(self, settings: PlaneSettings) -> None:
@@ -106,7 +107,8 @@ class Plane:
         self.fleet = PollerFleet(through, self.gateway, self.journal.record, aws_profile, time.time)
         self.postgres: PostgresProxy | None = None
         self.lease = Lease(lambda: Inventory(self._emulator.url), self.end)
-        self._schedule = Schedule((), 0)
+        self.schedule = Schedule((), 0)
+        self._under_test = ""
         self._depths: Counter[str] = Counter()
         self._peak_depth = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -278,11 +280,23 @@ class Plane:
             self.own_journal.unlink(missing_ok=True)
         self.journal.open(Path(order.get("journal") or self.own_journal), order["architecture"])
         self._zero = order["zero"]
-        self._schedule = schedule
+        self._under_test = order["architecture"]
+        self.schedule = schedule
         self.gateway.arm(schedule)
         self._peak_depth = 0
         if self.postgres:
             self.postgres.reset()
+
+    def busy(self) -> str:
+        """Why nobody may add faults now; empty where nothing speaks against it."""
+        if self._under_test:
+            return f"the architecture {self._under_test!r} is under test"
+        return "a run uses the testbed" if self.lease.is_held else ""
+
+    def act(self, schedule: Schedule) -> None:
+        """Let ``schedule`` decide from now on, outside of a run."""
+        self.schedule = schedule
+        self.gateway.faults.arm(schedule)
 
     async def end(self) -> dict[str, Any]:
         """Take the architecture out of test: no more faults, no more environments; says what it needed."""
@@ -296,11 +310,13 @@ class Plane:
                 "cold_starts": sum(stats.cold_starts.values()),
                 "peak_queue_depth": self._peak_depth,
             },
-            "fired": self._schedule.fired,
-            "missed": self._schedule.missed,
+            "fired": self.schedule.fired,
+            "missed": self.schedule.missed,
             "journal_error": str(self.journal.error) if self.journal.error else None,
         }
-        self.gateway.arm(Schedule((), 0))
+        self._under_test = ""
+        self.schedule = Schedule((), 0)
+        self.gateway.arm(self.schedule)
         await self.deliveries.clear()
         await self.compute.reset()
         if not self._emulator.is_cut:

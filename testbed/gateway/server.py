@@ -12,7 +12,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from testbed.gateway.classify import signed_services
-from testbed.gateway.control import NO_TOKEN, PREFIX, has_token
+from testbed.gateway.control import NO_TOKEN, PREFIXES, has_token
 from testbed.gateway.core import Gateway
 from testbed.gateway.function_urls import url_address_of
 from testbed.gateway.message import Inbound, Reply
@@ -124,7 +124,7 @@ class GatewayServer:
         return await _streamed_response(request, reply, reply.stream)
 
     async def _answer(self, inbound: Inbound, client: str) -> Reply:
-        if inbound.path.startswith(PREFIX):
+        if inbound.path.startswith(PREFIXES):
             return await self._control.handle(inbound)
         return await self._gateway.handle(inbound, client)
 
@@ -189,7 +189,7 @@ async def _inbound(request: web.BaseRequest) -> Inbound:
 
 def _is_streamed(request: Inbound) -> bool:
     """Whether a large body goes through unread: objects of S3, and what is for nobody that the gateway knows."""
-    if "X-Amz-Target" in request.headers or request.path.startswith(PREFIX):
+    if "X-Amz-Target" in request.headers or request.path.startswith(PREFIXES):
         return False
     if address_of(request) or url_address_of(request):
         return False

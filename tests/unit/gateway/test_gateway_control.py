@@ -24,6 +24,7 @@ class FakePlane:
         self.asked: list[tuple[Any, ...]] = []
         self.failure: Exception | None = None
         self.death: asyncio.Future[EngineDiedError] = asyncio.get_running_loop().create_future()
+        self.gateway = SimpleNamespace(faults=SimpleNamespace(journal_fault=lambda *_: None))
         self.compute = SimpleNamespace(limits=Limits(account_concurrency=50), provisioned=self._provisioned)
 
     def _provisioned(self, function: str) -> dict[str, Any]:
