@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from multidict import CIMultiDict
 
+from testbed.chaos.schedule import Schedule
 from testbed.errors import EngineDiedError, UsageError
 from testbed.gateway.control import Control
 from testbed.gateway.message import Inbound, Reply
@@ -25,7 +26,20 @@ class FakePlane:
         self.failure: Exception | None = None
         self.death: asyncio.Future[EngineDiedError] = asyncio.get_running_loop().create_future()
         self.gateway = SimpleNamespace(faults=SimpleNamespace(journal_fault=lambda *_: None))
+        self.schedule = Schedule((), 0)
         self.compute = SimpleNamespace(limits=Limits(account_concurrency=50), provisioned=self._provisioned)
+
+    def clock(self) -> float:
+        """The traffic has just begun."""
+        return 0.0
+
+    def busy(self) -> str:
+        """No run goes on."""
+        return ""
+
+    def act(self, schedule: Schedule) -> None:
+        """Faults were added by hand."""
+        self.schedule = schedule
 
     def _provisioned(self, function: str) -> dict[str, Any]:
         self._note("provisioned", function)
@@ -195,3 +209,19 @@ async def test_an_order_that_is_no_object_is_a_failure_too(plane: FakePlane) -> 
     """Whatever JSON it is."""
     status, _ = await ask(plane, "connect", [1])
     assert status == 500
+
+
+async def test_faults_by_hand_need_the_token_but_for_localstack_s_routes(plane: FakePlane) -> None:
+    """Those have none in LocalStack either."""
+    control = Control(plane, TOKEN)  # type: ignore[arg-type]  # stands in
+
+    async def status(path: str, headers: dict[str, str]) -> int:
+        body = b'{"type": "Throttle", "service": "sqs"}' if "testbed" in path else b'[{"service": "s3"}]'
+        return (await control.handle(Inbound("POST", path, CIMultiDict(headers), body))).status
+
+    assert await status("/_testbed/chaos", {}) == 403
+    assert await status("/_testbed/chaos/x", {"x-testbed-token": "wrong"}) == 403
+    assert await status("/_testbed/chaos", {"x-testbed-token": TOKEN}) == 200
+    assert await status("/_testbed/chaosx", {"x-testbed-token": TOKEN}) == 404
+    assert await status("/_localstack/chaos/faults", {}) == 200
+    assert [armed.fault.name for armed in plane.schedule.faults] == ["throttle-1", "localstack-1"]
