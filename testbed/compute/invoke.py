@@ -54,7 +54,8 @@ Around = Callable[[Request, Run], Awaitable[InvokeResult]]
 """Comes to what one attempt of an asynchronous invoke comes to, by way of `Run` or without."""
 
 
-async def _alone(_request: Request, run: Run) -> InvokeResult:
+async def alone(_request: Request, run: Run) -> InvokeResult:
+    """Invoke, and nothing else."""
     return await run(())
 
 
@@ -125,7 +126,7 @@ class Compute:
         account_id: str = "000000000000",
         on_death: Callable[[EngineDiedError], None] = lambda _: None,
         on_log: Callable[[str, str, float, bytes], None] = lambda *_: None,
-        around_attempt: Around = _alone,
+        around_attempt: Around = alone,
     ) -> None:
         self._profile = profile
         self._region, self._account_id = region, account_id

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from deployed import Emulator, Journal, StartCompute, serving
 
-from testbed.compute.invoke import Compute
+from testbed.compute.invoke import Around, Compute, alone
 from testbed.errors import EngineDiedError
 from testbed.semantics.profiles import Profile
 
@@ -32,7 +32,12 @@ async def start_compute(emulator: Emulator, journal: Journal, tmp_path: Path) ->
     """Starts compute planes, and stops them at the end."""
     planes: list[Compute] = []
 
-    async def start(*, on_death: Callable[[EngineDiedError], None] = lambda _: None, **sections: Any) -> Compute:
+    async def start(
+        *,
+        on_death: Callable[[EngineDiedError], None] = lambda _: None,
+        around_attempt: Around = alone,
+        **sections: Any,
+    ) -> Compute:
         plane = Compute(
             emulator,
             journal,
@@ -42,6 +47,7 @@ async def start_compute(emulator: Emulator, journal: Journal, tmp_path: Path) ->
             run="unit-test",
             profile=Profile(**sections),
             on_death=on_death,
+            around_attempt=around_attempt,
         )
         planes.append(plane)
         await plane.start()

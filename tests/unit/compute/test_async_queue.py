@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from deployed import Emulator, Journal, StartCompute, until
 
-from testbed.chaos.call import AwsError
+from testbed.chaos.call import RESET, AwsError
+from testbed.chaos.environment_lost import Killed
 from testbed.compute.async_queue import AsyncQueue
 from testbed.compute.aws import AwsCallError
 from testbed.compute.destinations import Event, Settings
-from testbed.compute.invoke import Compute
+from testbed.compute.execution import Request
+from testbed.compute.invoke import Compute, Run
 from testbed.compute.result import InvokeResult
 from testbed.semantics.async_invoke import AsyncInvokeProfile, EventInvokeConfig
 from testbed.trace import trace_header
@@ -22,6 +24,7 @@ FAILED = InvokeResult(200, b'{"errorMessage": "no"}', "Unhandled", None, "functi
 THROTTLED = InvokeResult(429, b"", None, AwsError("TooManyRequestsException", 429, "Rate Exceeded."), "throttle")
 UPDATING = InvokeResult(409, b"", None, AwsError("ResourceConflictException", 409, "Pending"), "ResourceConflict")
 UNREACHABLE = InvokeResult(500, b"", None, AwsError("ServiceException", 500, "no answer"), "ServiceException")
+RESET_BEFORE = InvokeResult(0, b"", None, RESET, "reset")
 GONE = InvokeResult(404, b"", None, AwsError("ResourceNotFoundException", 404, "gone"), "ResourceNotFoundException")
 
 FAST = AsyncInvokeProfile().compress(100_000)
@@ -78,7 +81,7 @@ async def test_an_event_is_noted_when_it_is_accepted_and_when_it_ends() -> None:
 
 
 @pytest.mark.rule("async.throttles", "async.separate-retries")
-@pytest.mark.parametrize("refused", [THROTTLED, UPDATING, UNREACHABLE])
+@pytest.mark.parametrize("refused", [THROTTLED, UPDATING, UNREACHABLE, RESET_BEFORE])
 async def test_what_is_refused_is_kept_and_tried_again(refused: InvokeResult) -> None:
     """While it is throttled, while the function is being updated, while the emulator is away; its retries stay."""
     hops, _ = await process([*[refused] * 5, FAILED, FAILED, OK])
@@ -301,3 +304,43 @@ async def test_a_record_is_of_the_minute_it_is_sent_in(emulator: Emulator, start
     record = json.loads(params["Body"])
     assert record["requestContext"]["requestId"] == request_id
     assert record["responsePayload"]["errorMessage"] == "no"
+
+
+async def test_faults_act_on_each_attempt(
+    emulator: Emulator, start_compute: StartCompute, journal: Journal, tmp_path: Path
+) -> None:
+    """A throttle spends none of its retries; a kill after the handler does, and the work is done again."""
+    seen: list[tuple[str, str, bytes]] = []
+
+    async def around(request: Request, run: Run) -> InvokeResult:
+        seen.append((request.reference.name, request.identity, request.payload))
+        if len(seen) <= 3:
+            return THROTTLED
+        return await run((Killed("after", 0.0),) if len(seen) <= 5 else ())
+
+    compute = await start_compute(asynchronous=FAST, around_attempt=around)
+    log = tmp_path / "log"
+    emulator.deploy("orders", f"def handler(event, context): open({str(log)!r}, 'a').write(context.aws_request_id[:1])")
+    accepted = await compute.invoke("orders", b"{}", caller="client", identity="i-1", invocation_type="Event")
+    assert accepted.status == 202
+    await until(lambda: not len(compute._events))
+    ended = journal.hops[-1]
+    assert (ended["event"], ended["attempts"]) == ("delivered", 3)
+    assert seen == [("orders", "i-1", b"{}")] * 6
+    assert log.read_text() == accepted.request_id[:1] * 3
+
+
+async def test_no_fault_acts_on_an_attempt_that_is_not_made(emulator: Emulator, start_compute: StartCompute) -> None:
+    """A reserved concurrency of 0 turns the function off."""
+    seen: list[Request] = []
+
+    async def around(request: Request, run: Run) -> InvokeResult:
+        seen.append(request)
+        return await run(())
+
+    compute = await start_compute(asynchronous=FAST, around_attempt=around)
+    emulator.deploy("orders", FAILS)
+    emulator.reserved["orders"] = 0
+    await compute.invoke("orders", b"{}", caller="client", invocation_type="Event")
+    await until(lambda: not len(compute._events))
+    assert seen == []
