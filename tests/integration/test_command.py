@@ -140,6 +140,24 @@ def test_a_replay_decides_the_same(chaotic: Command, tmp_path: Path) -> None:
     for key in SEED_DECIDES:
         assert second["architectures"]["chaotic"][key] == first["architectures"]["chaotic"][key], key
     assert outcomes(replay) == outcomes(chaotic)
+    hits = hit(chaotic)
+    assert sorted(hits) == sorted(set(hits))
+    assert {fault: sum(each[0] == fault for each in hits) for fault in ("counted", "timed")} == {
+        "counted": 5,
+        "timed": 2,
+    }
+    assert sorted(hit(replay)) == sorted(hits)
+    assert f"replay: chaotic: all {len(hits) - 2} hits of faults were repeated" in replay.err
+
+
+def hit(run: Command) -> list[tuple[str, str, str]]:
+    """What faults hit: of those of calls which attempt of which call, of timed ones which begin and which end."""
+    lines = (json.loads(line) for line in (run.run_folder / "journal.jsonl").read_text().splitlines())
+    return [
+        (line["fault"], line.get("event") or line["identity"], str(line.get("attempt")))
+        for line in lines
+        if line["hop"] == "fault"
+    ]
 
 
 def outcomes(run: Command) -> dict[str, tuple[str, str | None]]:

@@ -11,6 +11,8 @@ from testbed import (
     Database,
     Db,
     Deployment,
+    Latency,
+    LockHeld,
     Poison,
     Queue,
     Scenario,
@@ -20,6 +22,8 @@ from testbed import (
     claims,
     deploy,
 )
+from testbed.chaos.fault import Fault
+from testbed.chaos.trigger import at_most
 from testbed.scenario import Deploy
 
 ORDERS = Path(__file__).parents[3] / "functions" / "orders"
@@ -62,7 +66,7 @@ def chaotic(aws: Aws, db: Db) -> Deployment:
     return Deployment(url=deploy.rest_api(aws, "chaotic", "POST", "/orders", store), stored=Table("orders"))
 
 
-def architecture(name: str, deployed: Deploy, *chaos: Throttle) -> Architecture:
+def architecture(name: str, deployed: Deploy, *chaos: Fault) -> Architecture:
     """One of them, with the one expectation that they share."""
     return Architecture(
         name=name,
@@ -82,6 +86,12 @@ SCENARIO = Scenario(
     architectures=[
         architecture("direct", direct),
         architecture("stuck", stuck),
-        architecture("chaotic", chaotic, Throttle(service="lambda", resources=("chaotic",), probability=0.3)),
+        architecture(
+            "chaotic",
+            chaotic,
+            Throttle(service="lambda", resources=("chaotic",), probability=0.3),
+            Latency(name="counted", service="execute-api", latency_ms=10, when=at_most(5)),
+            LockHeld(name="timed", table="orders", at=0.2, seconds=0.2),
+        ),
     ],
 )
