@@ -82,8 +82,7 @@ class PostgresProxy:
         if self._server is not None:
             self._server.close()
         self.mend()
-        for frozen in tuple(self._black_holes):
-            self._come_back(frozen)
+        self._end_black_holes()
         for session in tuple(self._sessions):
             session.reset()
         if self._sessions:
@@ -124,6 +123,10 @@ class PostgresProxy:
         frozen = session.freeze()
         self._black_holes[frozen] = asyncio.get_running_loop().call_later(seconds, self._come_back, frozen)
 
+    def _end_black_holes(self) -> None:
+        for frozen in tuple(self._black_holes):
+            self._come_back(frozen)
+
     def _come_back(self, frozen: Frozen) -> None:
         self._black_holes.pop(frozen).cancel()
         self._thaw(frozen)
@@ -139,7 +142,11 @@ class PostgresProxy:
         await self._mended.wait()
 
     def reset(self) -> None:
-        """Begins anew for the next run: attempts, inserted rows and the peak; open sessions stay open."""
+        """Begins anew for the next run: attempts, inserted rows and the peak.
+
+        Open sessions stay open; those that are silent since `swallow` end.
+        """
+        self._end_black_holes()
         self._seen.clear()
         self.inserted = 0
         self.peak_sessions = self.open_sessions
