@@ -29,6 +29,7 @@ from testbed.semantics.profiles import aws as aws_profile
 from testbed.trace import fresh_trace_header, parse_trace
 
 CALLER: Final = "emulator"
+_SERVER_ERROR: Final = 500
 _ANSWERED_AFTER: Final = 1.0
 """Seconds for which the emulator waits for the first attempt, so that what arrives at once is there when it answers."""
 
@@ -191,9 +192,12 @@ class Deliveries:
 
     async def _try(self, each: Delivery, params: dict[str, Any]) -> Failure | None:
         try:
-            await self._aws.call(each.service, each.operation, params, caller=CALLER, trace=each.trace)
+            answer = await self._aws.call(each.service, each.operation, params, caller=CALLER, trace=each.trace)
         except AwsCallError as error:
             return Failure(error.code, error.status, error.message)
+        if answer.get("FailedEntryCount"):  # of PutEvents, whose answer has status 200 all the same
+            failed = answer["Entries"][0]
+            return Failure(failed.get("ErrorCode", ""), _SERVER_ERROR, failed.get("ErrorMessage", ""))
         return None
 
     def _queue(self, arn: str) -> dict[str, str]:

@@ -119,11 +119,10 @@ class ShardReader:
         return least if page.more else max(least, self._source.poll_interval)
 
     async def _open_iterator(self) -> str:
-        opened_at = datetime.fromtimestamp(self._clock(), UTC)
-        iterator = await self._source.open(self._shard_id, self._position)
-        if self._position.type == "LATEST":  # a second LATEST would skip what came in between
-            self._position = Position(type="AT_TIMESTAMP", timestamp=opened_at)
-        return iterator
+        position = self._position
+        if position.type == "LATEST":  # a second LATEST would skip what came in between, even where the first was lost
+            self._position = Position(type="AT_TIMESTAMP", timestamp=datetime.fromtimestamp(self._clock(), UTC))
+        return await self._source.open(self._shard_id, position)
 
     def _read_refused(self, error: AwsCallError) -> None:
         """Wait, and unless the shard was only overloaded, go on with a new iterator: the old one may have expired."""

@@ -210,3 +210,24 @@ async def test_a_reset_forgets_what_waits(deliveries: Deliveries, sink: Sink, li
     sink.refusals = {}
     assert await deliveries.accept(order(target=f"{QUEUE}.fifo", params={**params, "MessageBody": "new"}))
     assert (lines.events(), sink.taken) == ([("waiting", 1)], ["orders.fifo: new"])
+
+
+async def test_an_event_that_a_bus_did_not_take_is_tried_again(
+    deliveries: Deliveries, sink: Sink, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PutEvents says so with status 200."""
+    refused = {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure"}]}
+    answers: list[dict[str, Any]] = [refused, {"FailedEntryCount": 0}]
+
+    async def call(*_: Any, **__: Any) -> dict[str, Any]:
+        return answers.pop(0)
+
+    monkeypatch.setattr(sink, "call", call)
+    bus = "arn:aws:events:us-east-1:000000000000:event-bus/b"
+    params = {"Entries": [{"Source": "s"}]}
+    await deliveries.accept(
+        order(by="events", source=RULE, target=bus, service="events", operation="PutEvents", params=params)
+    )
+    await until(lambda: len(lines.lines) == 2)
+    assert [line["event"] for line in lines.lines] == ["waiting", "delivered"]
+    assert lines.lines[0]["cause"] == "InternalFailure"

@@ -5,7 +5,7 @@ import functools
 import json
 import math
 import selectors
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -174,6 +174,7 @@ class FakeAws:
         self.function = {"Timeout": 3, "Role": "arn:aws:iam::000000000000:role/r"}
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.refusals: dict[str, list[AwsCallError]] = defaultdict(list)
+        self.lost: Counter[str] = Counter()
         self.published: list[dict[str, Any]] = []
         self.objects: dict[str, dict[str, Any]] = {}  # by key
         self.latency = 0.001
@@ -191,6 +192,10 @@ class FakeAws:
     def refuse(self, operation: str, *errors: tuple[str, int]) -> None:
         self.refusals[operation] += [AwsCallError(code, status, "refused") for code, status in errors]
 
+    def lose(self, operation: str, times: int = 1) -> None:
+        """Execute the next calls, and let nobody know."""
+        self.lost[operation] += times
+
     def count(self, operation: str) -> int:
         return sum(called == operation for called, _ in self.calls)
 
@@ -201,7 +206,11 @@ class FakeAws:
         if self.refusals[operation]:
             raise self.refusals[operation].pop(0)
         answer: Awaitable[dict[str, Any]] = getattr(self, f"_{service}_{operation}")(**params)
-        return await answer
+        result = await answer
+        if self.lost[operation]:
+            self.lost[operation] -= 1
+            raise AwsCallError("ConnectionReset", 0, "the connection was reset")
+        return result
 
     async def _lambda_GetFunctionConfiguration(self, FunctionName: str) -> dict[str, Any]:  # noqa: N802, N803 - AWS's
         assert FunctionName == FUNCTION_ARN

@@ -455,3 +455,36 @@ async def test_the_event_has_the_shape_of_aws() -> None:
         ]
     }
     await world.fleet.stop()
+
+
+@virtual_time
+@pytest.mark.parametrize("operation", ["GetShardIterator", "GetRecords", "ListShards"])
+async def test_lost_answers_neither_lose_nor_double_records(operation: str) -> None:
+    """Reading changes nothing: it is read again from where the last page ended."""
+    world = World()
+    (shard,) = world.aws.stream("s")
+    for number in range(5):
+        shard.put(b"%d" % number)
+    world.aws.lose(operation, 2)
+    await world.map_stream("s")
+    await world.until(lambda: world.status.idle)
+    world.aws.lose(operation)
+    shard.put(b"5")
+    await asyncio.sleep(30)
+    assert [data for batch in _seen(world) for data in batch] == [b"%d" % number for number in range(6)]
+    await world.fleet.stop()
+
+
+@virtual_time
+async def test_latest_is_where_the_first_attempt_was() -> None:
+    """What comes before the second one is read too."""
+    world = World()
+    (shard,) = world.aws.stream("s")
+    world.aws.lose("GetShardIterator")
+    await world.map_stream("s", StartingPosition="LATEST")
+    await world.until(lambda: world.aws.count("GetShardIterator") == 1)
+    await asyncio.sleep(world.aws.latency + 0.01)
+    shard.put(b"new")
+    await world.until(lambda: world.invoker.invocations)
+    assert _seen(world) == [[b"new"]]
+    await world.fleet.stop()

@@ -482,3 +482,35 @@ async def test_failures_reduce_the_concurrency_only_without_partial_responses() 
         running[bool(options)] = world.fleet._pollers["u-1"].scaling.pollers  # type: ignore[attr-defined]
         await world.fleet.stop()
     assert running[False] < 5 <= running[True]
+
+
+@virtual_time
+async def test_a_lost_answer_to_a_receive_costs_a_receive() -> None:
+    """The messages were received for nobody: they come back with the visibility timeout, their count one higher."""
+    world = World()
+    queue = world.aws.queue("q", visibility_timeout=30)
+    queue.send("a")
+    world.aws.lose("ReceiveMessage")
+    started = now()
+    await world.map_queue("q")
+    await world.until(lambda: not queue.messages)
+    (invocation,) = world.invoker.invocations
+    assert invocation.at - started >= 30
+    assert invocation.event["Records"][0]["attributes"]["ApproximateReceiveCount"] == "2"
+    assert [event["reason"] for event in world.events("call failed")] == ["ConnectionReset"]
+    await world.fleet.stop()
+
+
+@virtual_time
+async def test_a_lost_answer_to_a_deletion_invokes_nobody_again() -> None:
+    """The poller deletes once more, which deletes nothing."""
+    world = World()
+    queue = world.aws.queue("q", visibility_timeout=30)
+    queue.send("a")
+    world.aws.lose("DeleteMessageBatch")
+    await world.map_queue("q")
+    await world.until(lambda: world.aws.count("DeleteMessageBatch") == 2)
+    await asyncio.sleep(60)
+    assert [invocation.bodies for invocation in world.invoker.invocations] == [["a"]]
+    assert not world.events("not deleted")
+    await world.fleet.stop()
