@@ -17,12 +17,21 @@ _FAILURES: Final[Mapping[str, AwsError]] = {
     "s3": AwsError("InternalError", 500, "We encountered an internal error. Please try again."),
     "execute-api": AwsError("InternalServerErrorException", 500, "Internal server error"),
 }
+_API_FAILURES: Final[Mapping[int, AwsError]] = {
+    429: AwsError("TooManyRequestsException", 429, "Too Many Requests"),
+    503: AwsError("ServiceUnavailableException", 503, "Service Unavailable"),
+    504: AwsError("InternalServerErrorException", 504, "Endpoint request timed out"),
+}
+"""What API Gateway says with these statuses (developer guide, Gateway response types); error types are UNCONFIRMED."""
 _OTHER: Final = AwsError("InternalFailure", 500, "The request processing has failed because of an unknown error.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceError(CallFault):
     """Answers calls of a service with an error.
+
+    Requests to REST APIs and function URLs get the error in the form of these. A client takes a status at its word:
+    500 and 503 are refusals, 502 and 504 leave open what was done.
 
     Attributes:
         code: The error code; empty is the service's own for an internal failure.
@@ -53,5 +62,7 @@ class ServiceError(CallFault):
         """The error."""
         del seed
         usual = _FAILURES.get(call.service, _OTHER)
+        if call.service == "execute-api":
+            usual = _API_FAILURES.get(self.status, usual)
         error = AwsError(self.code or usual.code, self.status or usual.status, self.message or usual.message)
         return Injection(self.name, answer=error, executed=self.position == "after")

@@ -41,7 +41,7 @@ class Throttle(CallFault):
     """Refuses calls of one AWS service as AWS does when a quota is exceeded.
 
     Attributes:
-        service: botocore's name of the service, or ``"execute-api"`` for requests to a REST API.
+        service: botocore's name of the service, or ``"execute-api"`` for requests to a REST API or a function URL.
         reason: What Lambda gives as its reason; other services have none.
 
     Raises:
@@ -75,7 +75,7 @@ def throttling_error(service: str, operation: str, resource: str, reason: Thrott
     - DynamoDB: developer guide, Error handling.
     - S3: API reference, Error responses, ``SlowDown``.
     - REST API: API Gateway developer guide, Gateway response types, ``THROTTLED``; on the wire its body is
-      ``{"message": ...}`` alone.
+      ``{"message": ...}`` alone. A function URL says the same as an invoke.
     - All others: AWS API references, Common errors, ``ThrottlingException``.
     """
     if service == "lambda" and operation.startswith("Invoke"):

@@ -11,14 +11,17 @@ import re
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 from multidict import CIMultiDict
 
-from testbed.chaos.call import AwsError
+from testbed.chaos.call import Answer, AwsError, HttpAnswer
+from testbed.chaos.throttle import throttling_error
 from testbed.compute.aws import AwsCaller, AwsCallError
 from testbed.compute.result import Invoker, InvokeResult
+from testbed.gateway.api_faults import api_call
 from testbed.gateway.emulator import UNREACHABLE
 from testbed.gateway.faults import Faults
 from testbed.gateway.journal import Journal
@@ -33,7 +36,9 @@ CALLER: Final = "testbed"
 _ACCOUNT: Final = "000000000000"
 _HOST: Final = re.compile(r"(?P<id>[a-z0-9-]+)\.lambda-url\.", re.IGNORECASE)
 _PATH: Final = re.compile(r"/_aws/lambda-url/(?P<id>[^/]+)(?P<path>/.*|)")
-_PASSED_ON: Final = frozenset({"TooManyRequestsException", "RequestTooLargeException"})
+_THROTTLED: Final = "TooManyRequestsException"
+_PASSED_ON: Final = frozenset({_THROTTLED, "RequestTooLargeException"})
+_BAD_GATEWAY: Final = 502
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +137,19 @@ def _cors(settings: Mapping[str, Any] | None) -> Cors | None:
 
 @dataclass(frozen=True, slots=True)
 class _Served:
-    """What became of a request: the answer, the URL that it was for, and the invoke."""
+    """What became of a request.
+
+    Attributes:
+        answer: The answer; status 0 breaks the connection.
+        url: The URL that it was for, where that is known.
+        result: The invoke.
+        by_fault: Whether a fault has answered.
+    """
 
     answer: RestResponse
     url: FunctionUrl | None = None
     result: InvokeResult | None = None
+    by_fault: bool = False
 
 
 class FunctionUrlPlane:
@@ -144,7 +157,7 @@ class FunctionUrlPlane:
 
     Args:
         urls: What is configured.
-        faults: Know where a request belongs into the run; they act on the invoke.
+        faults: Act before a request reaches its URL: they know it by the service ``execute-api`` and the URL's id.
         invoker: The way to a function.
         journal: Takes a line for each request.
     """
@@ -160,14 +173,19 @@ class FunctionUrlPlane:
         started = time.monotonic()
         trace = inbound.headers.get(HEADER) or fresh_trace_header()
         request_id = str(uuid.uuid4())
-        served = await self._served(address, inbound, client, trace, request_id)
-        answer, url, result = served.answer, served.url, served.result
+        origin = self._faults.origin(trace)
+        served = await self._faults.around(
+            api_call(self._faults, address.url_id, address.path, inbound, origin),
+            lambda _: self._served(address, inbound, client, trace, request_id),
+            lambda answer, cause: _Served(_injected(answer, cause), by_fault=True),
+        )
+        answer, result = served.answer, served.result
+        url = await self._meant(address) if served.by_fault else served.url
         self._journal.record(
             "url", url=address.url_id, function=function_name(url.function) if url else None,
             qualifier=_alias(url.function) if url else None, version=result.executed_version if result else None,
             method=inbound.method, path=address.path, status=answer.status,
-            ms=round((time.monotonic() - started) * 1000, 3), trace=self._faults.origin(trace).trace,
-            cause=answer.cause,
+            ms=round((time.monotonic() - started) * 1000, 3), trace=origin.trace, cause=answer.cause,
         )  # fmt: skip
         reply = Reply(answer.status, CIMultiDict(answer.headers), answer.body, cause=answer.cause)
         reply.headers.setdefault("x-amzn-RequestId", request_id)
@@ -177,6 +195,12 @@ class FunctionUrlPlane:
             for name, value in url.cors.headers(inbound.headers.get("Origin"), preflight=preflight):
                 reply.headers.add(name, value)
         return reply
+
+    async def _meant(self, address: UrlAddress) -> FunctionUrl | None:
+        """What a request was for that a fault has answered."""
+        with suppress(AwsCallError):
+            return await self._urls.get(address.url_id)
+        return None
 
     async def _served(self, address: UrlAddress, inbound: Inbound, client: str, trace: str, request_id: str) -> _Served:
         try:
@@ -210,6 +234,19 @@ class FunctionUrlPlane:
         if result.error is not None:
             return _Served(_rejected(result.error, result.cause), url, result)
         return _Served(url_response(result.payload, result.function_error, result.cause), url, result)
+
+
+def _injected(answer: Answer, cause: str) -> RestResponse:
+    """What a fault answers in place of the URL: a throttle is told as Lambda does, all else as its own refusals."""
+    if isinstance(answer, HttpAnswer):
+        return RestResponse(answer.status, (("Content-Type", answer.content_type),), answer.body, cause)
+    if not isinstance(answer, AwsError) or not answer.status:
+        return RestResponse(0, cause=cause)
+    if answer.code == _THROTTLED:
+        return _rejected(throttling_error("lambda", "Invoke", ""), cause)
+    if answer.status == _BAD_GATEWAY:
+        return url_response(b"", "Unhandled", cause)
+    return url_refused(answer.status, answer.code, {"Message": answer.message}, cause)
 
 
 def _rejected(error: AwsError, cause: str | None) -> RestResponse:

@@ -5,6 +5,7 @@ import json
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final
@@ -12,15 +13,15 @@ from urllib.parse import parse_qsl, unquote
 
 from multidict import CIMultiDict
 
-from testbed.chaos.call import Answer, AwsError, Call, HttpAnswer
+from testbed.chaos.call import Answer, AwsError, HttpAnswer
 from testbed.compute.aws import AwsCallError
 from testbed.compute.result import Invoker
-from testbed.gateway.classify import Target
+from testbed.gateway.api_faults import api_call
 from testbed.gateway.emulator import UNREACHABLE
 from testbed.gateway.faults import Faults
 from testbed.gateway.journal import Journal
 from testbed.gateway.message import Inbound, Reply
-from testbed.gateway.origin import Origin, function_name, identity_of_content
+from testbed.gateway.origin import function_name
 from testbed.gateway.rest_routes import Address, Matched, RestApis
 from testbed.semantics.rest_api import (
     DEFAULT_INTEGRATION_TIMEOUT,
@@ -28,6 +29,7 @@ from testbed.semantics.rest_api import (
     ProxyRequest,
     RestResponse,
     gateway_response,
+    integration_failed,
     integration_timed_out,
     invoke_rejected,
     is_binary,
@@ -85,11 +87,13 @@ class _Served:
         reply: What the client gets.
         matched: What it was for; None where nothing serves it.
         integration_ms: How long the integration took; None where it was not reached.
+        by_fault: Whether a fault has answered.
     """
 
     reply: Reply
     matched: Matched | None = None
     integration_ms: float | None = None
+    by_fault: bool = False
 
 
 class RestApiPlane:
@@ -138,11 +142,12 @@ class RestApiPlane:
         request = _Received(address, inbound, client, inbound.headers.get(HEADER) or fresh_trace_header())
         origin = self._faults.origin(request.trace)
         served = await self._faults.around(
-            self._call(request, origin),
+            api_call(self._faults, address.api, address.path, inbound, origin),
             lambda _: self._served(request),
-            lambda answer, cause: _Served(_injected(request, answer, cause)),
+            lambda answer, cause: _Served(_injected(request, answer, cause), by_fault=True),
         )
-        matched, reply = served.matched, served.reply
+        reply = served.reply
+        matched = await self._meant(request) if served.by_fault else served.matched
         self._journal.record(
             "api", api=matched.api_name if matched else None, api_id=address.api, stage=address.stage,
             resource=matched.route.template if matched else None, method=inbound.method, path=unquote(address.path),
@@ -152,13 +157,11 @@ class RestApiPlane:
         )  # fmt: skip
         return reply
 
-    def _call(self, request: _Received, origin: Origin) -> Call:
-        inbound, address = request.inbound, request.address
-        identity = f"execute-api.{inbound.method}:{origin.trace}"
-        if not origin.planned:
-            content = (address.path.encode(), request.query.encode(), inbound.body)
-            identity = identity_of_content(f"execute-api.{inbound.method}", *content)
-        return self._faults.call(Target("execute-api", inbound.method, address.api), "client", origin, identity)
+    async def _meant(self, request: _Received) -> Matched | None:
+        """What a request was for that a fault has answered."""
+        with suppress(AwsCallError):
+            return await self._apis.match(request.address, request.inbound.method)
+        return None
 
     async def _served(self, request: _Received) -> _Served:
         if len(request.inbound.body) > MAX_BODY_BYTES:
@@ -224,7 +227,8 @@ class RestApiPlane:
         caller = f"api:{request.address.api}"
         result = await self._invoker.invoke(function, event, caller=caller, trace=request.trace)
         if result.error is not None:
-            return request.reply(invoke_rejected(result.cause or result.error.code))
+            cause = result.cause or result.error.code
+            return request.reply(invoke_rejected(cause) if result.status else integration_failed(cause))
         takes_binary = is_binary(request.inbound.headers.get("Accept"), matched.binary_media_types)
         answer = proxy_response(result.payload, result.function_error, result.cause, takes_binary=takes_binary)
         return request.reply(answer)

@@ -85,6 +85,14 @@ def integration_timed_out() -> RestResponse:
     return _server_error(504, "timeout", "Endpoint request timed out")
 
 
+def integration_failed(cause: str) -> RestResponse:
+    """Lambda did not answer: 504 (response type INTEGRATION_FAILURE), and nobody knows what was done.
+
+    The text is UNCONFIRMED.
+    """
+    return _server_error(504, cause, "Network error communicating with endpoint")
+
+
 def not_routed() -> RestResponse:
     """No resource or method matches: 403 (response type MISSING_AUTHENTICATION_TOKEN)."""
     return gateway_response(403, "Missing Authentication Token", "no route", "MissingAuthenticationTokenException")
