@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Final, Protocol
 from urllib.parse import unquote
@@ -17,6 +17,7 @@ from testbed.gateway.message import Inbound, Reply
 from testbed.gateway.wire import json_reply
 
 PATH: Final = "/_testbed/chaos"
+_OF_A_CALL: Final = ("service", "operation", "resource", "caller", "identity", "attempt", "at")
 _SHAPES: Final = "POST a fault, a list of faults, {'faults': ..., 'seed': N} or {'fis': template, 'compress': K}"
 
 
@@ -200,7 +201,7 @@ def _told(armed: Armed) -> dict[str, Any]:
         "seed": armed.seed,
         "since": round(armed.since, 3),
         "fired": armed.fired,
-        "last": asdict(armed.last) if armed.last else None,
+        "last": {field: getattr(armed.last, field) for field in _OF_A_CALL} if armed.last else None,
     }
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 import psycopg
 import pytest
+import urllib3
+from botocore.exceptions import ClientError
 from command import TINY, Command, assert_nothing_is_left, command, ran
 
 from testbed import deploy
@@ -99,6 +102,38 @@ def test_runs_follow_each_other_and_leave_what_was_there(stood: Stood, tmp_path:
     assert fates[0] == fates[1]
     assert fates[0]["fired"] > 0
     assert sqs.receive_message(QueueUrl=queue)["Messages"][0]["Body"] == "kept"
+    sqs.delete_queue(QueueUrl=queue)
+
+
+def ask(stood: Stood, method: str, route: str, order: Any = None) -> Any:
+    """Ask a route about faults; the testbed's own with the token."""
+    headers = {"x-testbed-token": TOKEN} if route.startswith("_testbed") else {}
+    answer = urllib3.request(method, f"{stood.endpoint}/{route}", json=order, headers=headers, timeout=10)
+    assert answer.status == 200, answer.data
+    return answer.json()
+
+
+def test_faults_by_hand_act_until_a_run_begins(stood: Stood, tmp_path: Path) -> None:
+    """By the testbed's route and by LocalStack's; a run has its own ones alone, and leaves none."""
+    sqs = Aws(stood.endpoint).client("sqs")
+    queue = sqs.create_queue(QueueName="by-hand")["QueueUrl"]
+    at_first = {"type": "ServiceError", "service": "sqs", "operations": ["SendMessage"], "when": {"at_most": 1}}
+    assert ask(stood, "POST", "_testbed/chaos", at_first | {"name": "at-first"})["added"] == ["at-first"]
+    sqs.send_message(QueueUrl=queue, MessageBody="tried again")
+    [told] = ask(stood, "GET", "_testbed/chaos")["faults"]
+    assert (told["fired"], told["last"]["resource"], told["last"]["attempt"]) == (1, "by-hand", 1)
+    rules = [{"service": "lambda", "error": {"code": "Down"}}, {"service": "s3", "region": "eu-west-1"}]
+    assert ask(stood, "POST", "_localstack/chaos/faults", rules) == rules
+    assert ask(stood, "POST", "_localstack/chaos/effects", {"latency": 300}) == {"latency": 300}
+    started = time.monotonic()
+    with pytest.raises(ClientError, match="Down"):
+        Aws(stood.endpoint).client("lambda").list_functions()
+    assert Aws(stood.endpoint).client("s3").list_buckets()["Buckets"] == []
+    assert time.monotonic() - started > 0.6
+    run = ran(tmp_path / "run", *stood.run("--architecture", "direct"), TESTBED_TOKEN=TOKEN)
+    assert verdicts(run) == {"direct": "valid"}, run.err
+    assert ask(stood, "GET", "_testbed/chaos")["faults"] == []
+    assert ask(stood, "GET", "_localstack/chaos/faults") == []
     sqs.delete_queue(QueueUrl=queue)
 
 

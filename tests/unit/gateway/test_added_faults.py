@@ -100,9 +100,6 @@ def test_a_fault_is_added_and_tells_what_it_did(stage: FakeStage) -> None:
                 "identity": SEND.identity,
                 "attempt": 1,
                 "at": 10.0,
-                "order": None,
-                "key": "",
-                "runs": True,
             },
         }
     ]
