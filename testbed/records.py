@@ -182,7 +182,7 @@ class AsyncFailures:
         for message in _messages(places, self.queue):
             try:
                 found[str(self.id_of(_event_of(json.loads(message["Body"]))))] += 1
-            except (ValueError, LookupError, TypeError):  # somebody else's message
+            except (ValueError, LookupError, TypeError, RecursionError):  # somebody else's message
                 found[f"message {message['MessageId']}"] += 1
         return found
 

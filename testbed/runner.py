@@ -54,6 +54,7 @@ async def run_scenario(
         HarnessError: The testbed cannot do its work.
     """
     requests = _planned(scenario, options.seed)
+    scenario = scenario.with_poisoned_invokes(requests)
     earlier = earlier_run(Path(options.replay_of), scenario, requests) if options.replay_of else None
     if earlier and not earlier.is_whole:
         tell(f"{options.replay_of} broke off: what its faults would have hit after that is not known, and not hit")
@@ -80,6 +81,26 @@ async def run_scenario(
     with suppress(TestbedError):  # a second message would hide what ended the run
         write_down(folder, verdict)
     raise run.broken_by
+
+
+async def run_on(
+    bed: RunningTestbed,
+    scenario: Scenario,
+    options: RunOptions,
+    folder: RunFolder,
+    *,
+    show: Show,
+    tell: Callable[[str], None],
+) -> RunVerdict:
+    """The same as `run_scenario`, on a testbed that is up, and stays so."""
+    requests = _planned(scenario, options.seed)
+    run = _Run(bed, scenario.with_poisoned_invokes(requests), options, folder, None, tell)
+    await run.try_all(requests, show)
+    verdict = run.verdict()
+    write_down(folder, verdict)
+    if run.broken_by is not None:
+        raise run.broken_by
+    return verdict
 
 
 class _Run:

@@ -10,10 +10,11 @@ from typing import Any, Final, Protocol
 
 from testbed.chaos.fault import CallFault, Fault
 from testbed.chaos.poison import Poison
+from testbed.chaos.timed import TimedFault
 from testbed.errors import UsageError
 from testbed.ledger.verdict import Expectation
 from testbed.load.arrivals import Arrivals
-from testbed.load.orders import Request, plan_requests
+from testbed.load.orders import Request, plan_requests, rearranged
 from testbed.records import Destination, Source, Table
 from testbed.semantics.profiles import Profile, aws
 
@@ -177,7 +178,7 @@ class Traffic:
                 poison=spoiled.kind_of(index) if spoiled else None,
             )
 
-        return plan_requests(times, seed, build)
+        return rearranged(plan_requests(times, seed, build))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,6 +222,15 @@ class Scenario:
         """The poison in its chaos, if there is any."""
         return next((fault for fault in self.chaos if isinstance(fault, Poison)), None)
 
+    def with_poisoned_invokes(self, requests: Sequence[Request]) -> "Scenario":
+        """With the faults of invokes that stand behind poison that crashes or hangs whoever gets it.
+
+        Args:
+            requests: The traffic as it was planned.
+        """
+        poisoned = ((request.poison, request.id) for request in requests if request.poison)
+        return replace(self, chaos=[*self.chaos, *self.poison.of_invokes(poisoned)]) if self.poison else self
+
     def scaled(self, factor: float) -> "Scenario":
         """The same overload for ``factor`` times as long: rates and limits stay, stages and windows change."""
         return replace(
@@ -262,4 +272,6 @@ def _scaled_windows(faults: Sequence[Fault], factor: float) -> list[Fault]:
 def _scaled_window(fault: Fault, factor: float) -> Fault:
     if isinstance(fault, CallFault) and fault.during is not None:
         return replace(fault, during=(fault.during[0] * factor, fault.during[1] * factor))
+    if isinstance(fault, TimedFault):
+        return replace(fault, at=fault.at * factor, seconds=fault.seconds * factor)
     return fault

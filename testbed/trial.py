@@ -10,6 +10,7 @@ from typing import Any, Final
 from testbed.chaos.catalogue import to_json
 from testbed.chaos.fault import CallFault
 from testbed.chaos.poison import Poison
+from testbed.chaos.poison_kinds import FIT
 from testbed.chaos.schedule import Hit, named
 from testbed.chaos.timed import TimedFault
 from testbed.errors import HarnessError, TestbedError, UsageError
@@ -235,7 +236,7 @@ class Trial:
             client.delete_event_source_mapping(UUID=uuid)
 
     def _verdict(self, observed: Observed, end: dict[str, Any], drain_seconds: float) -> ArchitectureVerdict:
-        poison = {request.id for request in self.requests if request.poison}
+        poison = {request.id for request in self.requests if request.poison and request.poison not in FIT}
         for hop in read_journal(self.folder.journal):
             if hop["architecture"] == self.architecture.name:
                 self.failures.explain(hop)

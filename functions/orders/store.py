@@ -36,7 +36,7 @@ def parse(body: str | bytes | None) -> Order:
     try:
         document = json.loads(body or "")
         values = {name: document[name] for name in _FIELDS}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:  # the last: nested too deeply
         raise InvalidOrderError(f"not an order: {error!r}") from error
     for name, kind in _FIELDS.items():
         if type(values[name]) is not kind:
@@ -49,7 +49,7 @@ def store(order: Order) -> None:
     values = (order.id, order.customer, order.sku, order.quantity, order.total_cents)
     try:
         _connected().execute(_INSERT, values)
-    except (psycopg.DataError, psycopg.IntegrityError) as error:
+    except (psycopg.DataError, psycopg.IntegrityError, UnicodeEncodeError) as error:  # the last: half a character
         raise InvalidOrderError(f"the database refuses it: {error}") from error
     except psycopg.OperationalError:
         _drop_connection()  # the next invoke gets a new one

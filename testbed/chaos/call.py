@@ -23,6 +23,7 @@ class Call:
         key: Digest of that order's id, see `testbed.trace.digest_of`; empty where none did.
         runs: Whether a handler runs in it, for an invoke: not where an asynchronous one is only accepted, or one is
             only checked.
+        payload: The event of an invoke, in which a batch brings several orders; empty for other calls.
     """
 
     service: str
@@ -35,6 +36,7 @@ class Call:
     order: int | None = None
     key: str = ""
     runs: bool = True
+    payload: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,73 +1,42 @@
-"""Poison messages: orders that no consumer can store, planted in the traffic while it is planned."""
+"""Poison messages: orders that no consumer can store, or that are odd, planted in the traffic while it is planned."""
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from testbed.chaos.decision import draw
+from testbed.chaos.environment_lost import EnvironmentKilled
 from testbed.chaos.fault import Fault
+from testbed.chaos.invocation import InvocationDelay
+from testbed.chaos.poison_kinds import COMMON, KINDS, Order, encoded
+from testbed.chaos.trigger import key
 from testbed.errors import UsageError
 
-Order = Mapping[str, Any]
-"""The body of an order: a JSON object with an ``"id"`` and at least one field more."""
-
-_ID: Final = "id"  # is left readable in every kind, so that the ledger can tell where the order ended up
-_BEYOND_BIGINT: Final = 2**63
 _HINT: Final = "docs/faults.md lists the fields of each fault"
-
-
-def broken_json(body: Order) -> bytes:
-    """Cut off before its end: no JSON at all."""
-    return _encoded(body)[:-1]
-
-
-def missing_field(body: Order) -> bytes:
-    """Without its last field."""
-    absent = _other_fields(body)[-1]
-    return _encoded({name: value for name, value in body.items() if name != absent})
-
-
-def wrong_type(body: Order) -> bytes:
-    """One value, a whole number where there is one, is wrapped in a list."""
-    name = (_whole_numbers(body) or _other_fields(body))[0]
-    return _encoded({**body, name: [body[name]]})
-
-
-def database_refuses(body: Order) -> bytes:
-    """Well-formed and of the right types, but with a value that no integer or text column takes.
-
-    A handler that checks fields and types lets it through, and Postgres (documentation, chapter Data Types) refuses
-    it: a whole number beyond ``bigint`` (SQLSTATE 22003), or, in an order without whole numbers, a text with U+0000,
-    which Postgres cannot store (psycopg refuses it before the server does).
-    """
-    numbers = _whole_numbers(body)
-    if numbers:
-        return _encoded({**body, numbers[0]: _BEYOND_BIGINT})
-    name = _other_fields(body)[0]
-    return _encoded({**body, name: f"{body[name]}\0"})
-
-
-KINDS: Final[Mapping[str, Callable[[Order], bytes]]] = {
-    function.__name__: function for function in (broken_json, missing_field, wrong_type, database_refuses)
-}
-"""Each kind of poison by name, as a function from the body of an order to the bytes that are sent instead."""
+_NEVER: Final = 100_000.0  # seconds: longer than any function may take
 
 
 @dataclass(frozen=True, kw_only=True)
 class Poison(Fault):
-    """Makes one order in ``every`` unfit to be stored.
+    """Makes one order in ``every`` unfit to be stored, or odd.
+
+    Exactly ``round(orders / every)`` of them, spread over the whole plan, each kind equally often. Which ones depends
+    on the seed and the number of orders alone. A consumer must put the unfit ones aside without losing their
+    neighbours; those of the kinds that are fit must be stored, once.
 
     Attributes:
-        kinds: Names in `KINDS`; each gets an equal share.
+        kinds: Some of the [kinds of poison](#kinds-of-poison); each gets an equal share.
         every: One order in this many is poisoned, spread over the whole plan.
+        functions: Names of the functions that ``crashes`` and ``never_returns`` act on; empty is each function that is
+            invoked with such an order, alone or in a batch.
 
     Raises:
         UsageError: A kind is unknown or named twice, there is none, or ``every`` is below 1.
     """
 
-    kinds: tuple[str, ...] = tuple(KINDS)
+    kinds: tuple[str, ...] = COMMON
     every: int = 100
+    functions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         unknown = [kind for kind in self.kinds if kind not in KINDS]
@@ -75,6 +44,8 @@ class Poison(Fault):
             raise UsageError(f"Poison: kinds={self.kinds} are not some of {', '.join(KINDS)}, each once", _HINT)
         if self.every < 1:
             raise UsageError(f"Poison: every={self.every} is below 1", _HINT)
+        if not isinstance(self.functions, tuple):
+            raise UsageError("Poison: functions is a tuple of names, for example functions=('store',)", _HINT)
 
     def plan(self, seed: int, orders: int) -> "PoisonPlan":
         """Chooses the poisoned ones among ``orders`` orders; depends on the arguments and the fields alone.
@@ -90,6 +61,26 @@ class Poison(Fault):
             rounds, turn = divmod(part, len(self.kinds))
             chosen[index] = self._shuffled(seed, rounds)[turn]
         return PoisonPlan(chosen)
+
+    def of_invokes(self, poisoned: Iterable[tuple[str, str]]) -> list[Fault]:
+        """The faults of invokes that stand behind ``crashes`` and ``never_returns``.
+
+        Args:
+            poisoned: Kind and id of each poisoned order.
+        """
+        ids: dict[str, list[str]] = {}
+        for kind, order_id in poisoned:
+            ids.setdefault(kind, []).append(order_id)
+        name = self.name or "poison"
+        where: dict[str, dict[str, Any]] = {
+            kind: {"resources": self.functions, "when": key(*those)} for kind, those in ids.items()
+        }
+        faults: list[Fault] = []
+        if "crashes" in where:
+            faults.append(EnvironmentKilled(name=f"{name}-crashes", moment="before", **where["crashes"]))
+        if "never_returns" in where:
+            faults.append(InvocationDelay(name=f"{name}-never-returns", seconds=_NEVER, **where["never_returns"]))
+        return faults
 
     def _shuffled(self, seed: int, rounds: int) -> list[str]:
         return sorted(self.kinds, key=lambda kind: draw(seed, "poison", kind, rounds + 1, "kind"))
@@ -112,16 +103,4 @@ class PoisonPlan:
     def body(self, index: int, order: Order) -> bytes:
         """The bytes to send for the order at ``index``: as JSON when it is good, spoiled when it is not."""
         kind = self.kinds.get(index)
-        return _encoded(order) if kind is None else KINDS[kind](order)
-
-
-def _encoded(body: Order) -> bytes:
-    return json.dumps(body, separators=(",", ":")).encode()
-
-
-def _other_fields(body: Order) -> list[str]:
-    return [name for name in body if name != _ID]
-
-
-def _whole_numbers(body: Order) -> list[str]:
-    return [name for name in _other_fields(body) if isinstance(body[name], int) and not isinstance(body[name], bool)]
+        return encoded(order) if kind is None else KINDS[kind](order)

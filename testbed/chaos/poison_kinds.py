@@ -76,7 +76,7 @@ def surplus_field(body: Order) -> bytes:
 
 
 def large(body: Order) -> bytes:
-    """240,000 bytes, by spaces between two tokens: big, and below the limit of every service (the least is SNS's 256 KiB)."""
+    """240,000 bytes, by spaces between two tokens: big, and yet below the limit of every service (SNS: 256 KiB)."""
     return _padded(body, _LARGE_BYTES)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from testbed.chaos.call import Call
+from testbed.chaos.carried import carrying
 from testbed.chaos.decision import draw
 from testbed.errors import UsageError
 from testbed.trace import digest_of
@@ -286,7 +287,10 @@ class _Selector(Trigger):
     def armed(self, seed: int, fault: str) -> Predicate:
         del seed, fault
         of_call = _SELECTED[self.kind]
-        names = frozenset(map(digest_of, self.names) if self.kind == "key" else self.names)
+        if self.kind == "key":
+            digests, carries = frozenset(map(digest_of, self.names)), carrying(self.names)
+            return lambda call: call.key in digests or (bool(call.payload) and carries(call.payload))
+        names = frozenset(self.names)
         return lambda call: not names.isdisjoint(of_call(call))
 
     def to_json(self) -> dict[str, Any]:
@@ -330,7 +334,7 @@ def caller(*names: str) -> Trigger:
 
 
 def key(*names: str) -> Trigger:
-    """Calls that these orders of the plan caused, by their ids."""
+    """Calls that these orders of the plan caused, by their ids, and invokes with a batch that one of them is in."""
     return _Selector("key", names)
 
 

@@ -161,7 +161,8 @@ class Gateway:
                 qualifier=qualifier, invocation_type=invocation_type, client_context=client_context, effects=effects,
             )  # fmt: skip
 
-        call = self.faults.call(target, caller, origin, stable, runs=invocation_type == "RequestResponse")
+        runs = invocation_type == "RequestResponse"
+        call = self.faults.call(target, caller, origin, stable, runs=runs, payload=payload)
         return await self.invokes.under_faults(call, run, caller=caller, trace=origin.trace)
 
     async def _execute(self, request: Inbound, target: Target) -> Reply:

@@ -54,7 +54,9 @@ class Faults:
         """Where a request with this trace header comes from."""
         return Origin.of(header, self._clock())
 
-    def call(self, target: Target, caller: str, origin: Origin, identity: str, *, runs: bool = True) -> Call:
+    def call(
+        self, target: Target, caller: str, origin: Origin, identity: str, *, runs: bool = True, payload: bytes = b""
+    ) -> Call:
         """One attempt of a call; attempts are counted while faults are armed."""
         attempt = 1
         if self._schedule.armed:
@@ -62,7 +64,7 @@ class Faults:
             attempt = self._attempts[identity]
         return Call(
             target.service, target.operation, target.resource, caller, identity, attempt, origin.at,
-            origin.order, origin.key, runs,
+            origin.order, origin.key, runs, payload,
         )  # fmt: skip
 
     async def around(

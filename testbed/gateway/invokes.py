@@ -81,7 +81,7 @@ class Invokes:
         origin = self.faults.origin(request.trace)
         given = None if request.identity == request.trace else request.identity
         stable = identity_of_invoke(f"lambda.Invoke:{target.resource}:async", origin, given, request.payload)
-        call = self.faults.call(target, f"async:{target.resource}", origin, stable)
+        call = self.faults.call(target, f"async:{target.resource}", origin, stable, payload=request.payload)
         return await self.under_faults(
             call, run, caller=request.caller, trace=origin.trace, request_id=request.request_id
         )

@@ -166,7 +166,7 @@ class _Sender:
             self._finish(request, None if answer.outcome is Outcome.UNSENT else sent, answer)
 
     async def _exchange(self, session: aiohttp.ClientSession, request: Request) -> _Answer:
-        headers = {**request.headers, HEADER: trace_header(request.id, request.planned)}
+        headers = {**request.headers, HEADER: _trace(request)}
         try:
             async with session.request(
                 request.method,
@@ -193,7 +193,7 @@ class _Sender:
             outcome=answer.outcome,
             status=answer.status,
             error=answer.error,
-            trace=trace_header(request.id, request.planned).removeprefix("Root="),
+            trace=_trace(request).removeprefix("Root="),
             poison=request.poison,
         )
         self.summary.count(answer.outcome)
@@ -202,6 +202,10 @@ class _Sender:
 
     def _now(self) -> float:
         return time.monotonic() - self.start
+
+
+def _trace(request: Request) -> str:
+    return trace_header(request.id, request.planned, request.number)
 
 
 def _named_error(body: bytes) -> str | None:

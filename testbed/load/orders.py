@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 
@@ -17,7 +17,8 @@ class Request:
         url_path: Path and query; it starts with a slash and follows the base URL.
         headers: HTTP headers, for example the content type.
         body: HTTP body.
-        poison: Kind of poison in the body; None for a well-formed one.
+        poison: Kind of poison, see `testbed.chaos.poison_kinds`; None for an ordinary one.
+        number: Its number in the plan, the first is 1.
     """
 
     id: str
@@ -27,6 +28,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     poison: str | None = None
+    number: int = 0
 
 
 def plan_requests(times: Sequence[float], seed: int, build: Callable[[str, float, Random], Request]) -> list[Request]:
@@ -39,9 +41,36 @@ def plan_requests(times: Sequence[float], seed: int, build: Callable[[str, float
             request depends on how much randomness another one took.
     """
     return [
-        build(request_id(seed, index), planned, Random(f"request/{seed}/{index}"))  # noqa: S311 - must be repeatable
+        replace(
+            build(request_id(seed, index), planned, Random(f"request/{seed}/{index}")),  # noqa: S311 - must be repeatable
+            number=index + 1,
+        )
         for index, planned in enumerate(times)
     ]
+
+
+def rearranged(requests: Sequence[Request]) -> list[Request]:
+    """The plan with the orders that are poison only by where they stand in it.
+
+    A ``duplicate_id`` becomes the order before it once more, under the same id. An ``out_of_order`` changes places with
+    the order before it. The first order of a plan has the second in place of one before it; a plan of one stays as it
+    is. Times and numbers stay where they are.
+    """
+    placed = list(requests)
+    for index, request in enumerate(requests):
+        other = index - 1 if index else 1
+        if other >= len(placed):
+            break
+        if request.poison == "duplicate_id":
+            placed[index] = _moved(placed[other], request, poison=placed[other].poison or request.poison)
+        elif request.poison == "out_of_order":
+            here, there = placed[index], placed[other]
+            placed[index], placed[other] = _moved(there, here, there.poison), _moved(here, there, here.poison)
+    return placed
+
+
+def _moved(request: Request, place: Request, poison: str | None) -> Request:
+    return replace(request, planned=place.planned, number=place.number, poison=poison)
 
 
 def request_id(seed: int, index: int) -> str:

@@ -91,7 +91,7 @@ def decoded(data: str | bytes) -> Any:
     text = data.decode(errors="replace") if isinstance(data, bytes) else data
     try:
         value = parse_json(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, or nested deeper than anybody looks
         return text
     return value if isinstance(value, dict | list) else text
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType, NoneType, UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
-from testbed.chaos import incidents, trigger
+from testbed.chaos import incidents, poison_kinds, trigger
 from testbed.chaos.call import Call, Injection
 from testbed.chaos.catalogue import FAULTS, to_json
 from testbed.chaos.fault import CallFault, Fault
@@ -31,7 +31,7 @@ def page() -> str:
     """The page as Markdown."""
     text = (HERE / "faults_template.md").read_text(encoding="utf-8")
     parts = {"table": _table(), "triggers": _triggers(), "faults": "\n".join(map(_fault, shown().values()))}
-    parts |= {"incidents": _incidents()}
+    parts |= {"incidents": _incidents(), "poison": _poison()}
     parts |= {f"common:{name}": _fields(kind, of_base=True) for name, kind in COMMON.items()}
     parts |= {f"doc:{name}": _prose(kind) for name, kind in COMMON.items()}
     for name, part in parts.items():
@@ -133,7 +133,7 @@ def _own(kind: type[Fault]) -> dict[str, str]:
 
 
 def _cell(text: str) -> str:
-    return _markdown(text).replace("|", "\\|")
+    return " ".join(_markdown(text).replace("|", "\\|").split())
 
 
 def _default(field: "Field[Any]") -> str:
@@ -213,6 +213,16 @@ def triggers(module: ModuleType) -> Iterator[tuple[str, str, Callable[..., Any]]
             yield name, f"({', '.join(_parameter(field) for field in fields(made))})", made  # type: ignore[arg-type]
         elif inspect.isfunction(made) and str(inspect.signature(made)).startswith("(*names"):
             yield name, "(*names)", made
+
+
+def _poison() -> str:
+    """Each kind of poison, and whether it should be stored."""
+    rows = [f"| `{name}` | {_cell(_prose(made))} | {_expected(name)} |" for name, made in poison_kinds.KINDS.items()]
+    return "\n".join(["| kind | what is sent | is it stored? |", "| --- | --- | --- |", *rows])
+
+
+def _expected(kind: str) -> str:
+    return "once" if kind in poison_kinds.FIT else "never"
 
 
 def _incidents() -> str:

@@ -11,7 +11,7 @@ from faults_page import COMMON, EXAMPLES, PAGE, documented, example, page, run, 
 from markdown_pages import read
 
 import testbed
-from testbed.chaos import incidents, trigger
+from testbed.chaos import incidents, poison_kinds, trigger
 from testbed.chaos.catalogue import FAULTS, faults_from_json, to_json
 from testbed.chaos.fault import Fault
 
@@ -74,6 +74,12 @@ def test_every_trigger_has_its_row() -> None:
     rows = {name for name, _, _ in triggers(trigger)}
     assert rows == set(trigger._NUMBERS) | set(trigger._PAIRS) | set(trigger._SELECTED)
     assert all(f"| `{name}(" in read("docs/faults.md") for name in rows)
+
+
+@pytest.mark.parametrize("kind", poison_kinds.KINDS)
+def test_every_kind_of_poison_is_on_the_page(kind: str) -> None:
+    """With what becomes of it."""
+    assert f"| `{kind}` | " in read("docs/faults.md")
 
 
 def public(module: Any) -> Sequence[str]:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from testbed.chaos.call import Call, Decision
 from testbed.chaos.catalogue import faults_from_json, to_json
 from testbed.chaos.fault import Fault
-from testbed.chaos.poison import KINDS, Poison
+from testbed.chaos.poison import Poison
+from testbed.chaos.poison_kinds import KINDS
 from testbed.chaos.schedule import Schedule
 from testbed.chaos.slow_postgres import SlowPostgres
 from testbed.chaos.throttle import Throttle

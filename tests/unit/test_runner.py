@@ -356,6 +356,27 @@ async def test_faults_and_poison_are_armed_for_their_architecture(bed: FakeBed, 
     assert written(folder)["architectures"]["a"]["ledger"]["poison"] == 2
 
 
+@pytest.mark.usefixtures("bed")
+async def test_orders_that_are_odd_and_fit_are_no_poison_of_the_ledger(folder: RunFolder, shop: str) -> None:
+    """They are expected to be stored; a fault of poison that is planted so is one that has fired."""
+    scenario = replace(deploying(a=deployed(shop, Ids())), chaos=[Poison(every=5, kinds=("surplus_field",))])
+    verdict = await run(scenario, folder)
+    assert written(folder)["architectures"]["a"]["ledger"]["poison"] == 0
+    assert "surplus_field" in (folder.path / "history.jsonl").read_text()
+    assert "never fired" not in str(verdict.to_json())
+
+
+async def test_poison_that_kills_is_armed_with_the_ids_of_its_orders(
+    bed: FakeBed, folder: RunFolder, shop: str
+) -> None:
+    """As faults of invokes, which the data plane knows."""
+    scenario = replace(deploying(a=deployed(shop, Ids())), chaos=[Poison(every=5, kinds=("crashes",))])
+    await run(scenario, folder)
+    [fault] = bed.plane.begun[0]["faults"]
+    assert (fault["type"], fault["name"], len(fault["when"]["key"])) == ("EnvironmentKilled", "poison-crashes", 2)
+    assert written(folder)["architectures"]["a"]["ledger"]["poison"] == 2
+
+
 def dying(bed: FakeBed) -> Callable[[Aws, Db], Deployment]:
     """A ``deploy`` that loses its LocalStack: first it fails, then the news comes."""
     loop = asyncio.get_running_loop()

@@ -13,6 +13,7 @@ from testbed import (
     Constant,
     Db,
     Deployment,
+    PartDown,
     Poison,
     Scenario,
     SlowPostgres,
@@ -20,6 +21,8 @@ from testbed import (
     Throttle,
     Traffic,
 )
+from testbed.chaos.fault import CallFault
+from testbed.chaos.trigger import Trigger
 from testbed.errors import UsageError
 
 
@@ -88,6 +91,25 @@ def test_scaling_keeps_rates_and_stretches_time() -> None:
     assert stages == [(5, 0.5), (50, 1.0), (5, 0.5)]
     assert [getattr(fault, "during", "no window") for fault in half.chaos] == ["no window", (0.5, 1.5), None]
     assert getattr(half.architectures[0].chaos[0], "during", None) == (0.5, 1.5)
+
+
+def test_scaling_stretches_what_happens_at_a_time() -> None:
+    """Its beginning and its length."""
+    whole = scenario(chaos=[PartDown(part="postgres", at=4, seconds=2)])
+    assert list(whole.scaled(0.5).chaos) == [PartDown(part="postgres", at=2, seconds=1)]
+    assert whole.without_chaos().chaos == ()
+
+
+def test_poison_that_kills_brings_its_faults_of_invokes() -> None:
+    """For the very orders that were planned so; without poison, and after --no-chaos, there are none."""
+    chaotic = scenario(chaos=[Poison(every=5, kinds=("crashes", "nul"))])
+    requests = chaotic.traffic.plan(1, chaotic.poison)
+    [_, fault] = chaotic.with_poisoned_invokes(requests).chaos
+    assert isinstance(fault, CallFault)
+    assert isinstance(fault.when, Trigger)
+    assert fault.when.to_json() == {"key": [each.id for each in requests if each.poison == "crashes"]}
+    calm = chaotic.without_chaos()
+    assert calm.with_poisoned_invokes(requests) == calm
 
 
 def test_without_chaos_nothing_is_spoiled() -> None:

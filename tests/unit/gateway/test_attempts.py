@@ -15,6 +15,7 @@ from testbed.chaos.latency import Latency
 from testbed.chaos.lost_reply import LostReply, Unreachable
 from testbed.chaos.service_error import ServiceError
 from testbed.chaos.throttle import Throttle
+from testbed.chaos.trigger import key
 from testbed.compute.execution import Request
 from testbed.compute.functions import parse_reference
 from testbed.compute.result import InvokeResult
@@ -33,11 +34,11 @@ async def accept(world: World, kind: str = "Event") -> int:
 class Attempts:
     """Attempts of one order's event that all come to the same."""
 
-    def __init__(self, world: World, trace: str | None = None) -> None:
+    def __init__(self, world: World, trace: str | None = None, event: bytes = b"{}") -> None:
         self._world = world
         self.effects: list[Any] = []
         trace = trace or trace_header("o-1", 1.0)
-        self._request = Request(parse_reference("orders", "live"), b"{}", "client", "r-1", trace, trace)
+        self._request = Request(parse_reference("orders", "live"), event, "client", "r-1", trace, trace)
 
     async def make(self) -> InvokeResult:
         """One more."""
@@ -47,6 +48,15 @@ class Attempts:
             return InvokeResult(200, b"1", None, None, None, "7", b"log", "r-1")
 
         return await self._world.gateway.invokes.attempt(self._request, run)
+
+
+async def test_a_fault_finds_an_order_in_the_event_of_an_attempt(world: World) -> None:
+    """Its trace may be another one's."""
+    world.arm(InvocationError(when=key("o-7")))
+    hit, other = Attempts(world, event=b'{"id": "o-7"}'), Attempts(world, event=b'{"id": "o-8"}')
+    await hit.make()
+    await other.make()
+    assert (len(hit.effects), len(other.effects)) == (0, 1)
 
 
 async def test_a_throttle_of_the_acceptance_hits_who_invokes(world: World) -> None:

@@ -11,6 +11,7 @@ from multidict import CIMultiDict
 
 from testbed.chaos.call import AwsError, Decision, Injection
 from testbed.chaos.throttle import Throttle
+from testbed.chaos.trigger import key
 from testbed.compute.result import InvokeResult
 from testbed.gateway.classify import Target
 from testbed.gateway.message import Inbound, Reply
@@ -232,6 +233,15 @@ async def test_identity_that_a_poller_gives_decides(world: World) -> None:
         ("lambda.Invoke:f:batch-7", 1),
         ("lambda.Invoke:f:batch-7", 2),
     ]
+
+
+async def test_a_fault_finds_an_order_in_a_batch(world: World) -> None:
+    """By its id in the event, whatever trace the batch has."""
+    world.arm(Throttle(service="lambda", when=key("o-7")))
+    for payload in (b'{"Records": [{"body": "o-6"}, {"body": "o-7"}]}', b'{"Records": [{"body": "o-70"}]}'):
+        await world.gateway.invoke("f", payload, caller="mapping:u", trace=ORDER_TRACE)
+    assert [line["attempt"] for line in world.journal.of("fault")] == [1]
+    assert [each["payload"] for each in world.functions.invokes] == [b'{"Records": [{"body": "o-70"}]}']
 
 
 async def test_records_taken_by_a_stream_are_counted(world: World) -> None:

@@ -16,7 +16,7 @@ from testbed.errors import HarnessError
 from testbed.ledger.history import Attempt, Outcome
 from testbed.load.client import LoadSummary, classify, run_load
 from testbed.load.orders import Request
-from testbed.trace import HEADER, parse_trace
+from testbed.trace import HEADER, digest_of, order_of, parse_trace
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Streams = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -131,6 +131,7 @@ async def test_the_request_arrives_as_it_was_planned() -> None:
         headers={"Content-Type": "application/json"},
         body=b'{"id": "o-7"}',
         poison="wrong type",
+        number=8,
     )
     async with http_server(look) as url:
         _, [attempt] = await load([order], url + "/")
@@ -143,6 +144,7 @@ async def test_the_request_arrives_as_it_was_planned() -> None:
         }
     ]
     assert (attempt.architecture, attempt.id, attempt.planned, attempt.poison) == ("sync", "o-7", 0.012, "wrong type")
+    assert order_of(attempt.trace or "") == (8, digest_of("o-7"))
 
 
 @pytest.mark.parametrize(
