@@ -3,17 +3,25 @@
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from testbed.chaos.timed import TimedFault, World
+
+_NONE_LEFT: Final = "connection slots"  # as in "remaining connection slots are reserved ...", 53300
+_MODES: Final = (
+    "ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE", "SHARE UPDATE EXCLUSIVE", "SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE",
+    "ACCESS EXCLUSIVE",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectionsHogged(TimedFault):
     """Somebody else holds connections to Postgres, so that fewer are left for the functions.
 
+    They are taken when the fault begins: what a function closes after that is free again.
+
     Attributes:
-        left: How many an ordinary user can still open; fewer where others hold them already.
+        left: How many an ordinary user can still open when it begins; fewer where others hold them already.
 
     Raises:
         UsageError: A field makes no sense.
@@ -32,10 +40,17 @@ class ConnectionsHogged(TimedFault):
 
     @asynccontextmanager
     async def _happening(self, world: World) -> AsyncIterator[None]:
+        import psycopg  # noqa: PLC0415 - the data plane reads faults too, and needs none
+
         async with AsyncExitStack() as held:
             admin = await held.enter_async_context(world.connect(admin=True))
             for _ in range(await _free(admin) - self.left):
-                await held.enter_async_context(world.connect(admin=False))
+                try:
+                    await held.enter_async_context(world.connect(admin=False))
+                except psycopg.OperationalError as error:
+                    if _NONE_LEFT not in str(error):
+                        raise
+                    break  # others were faster
             yield
 
 
@@ -43,12 +58,15 @@ class ConnectionsHogged(TimedFault):
 class LockHeld(TimedFault):
     """A transaction of somebody else's holds a lock on a table, as a migration does: who writes there waits.
 
+    It waits itself for transactions that hold a lock already, and so may begin late. It ends early where Postgres goes.
+
     Attributes:
-        table: Its name.
-        mode: Postgres's lock mode (PostgreSQL documentation, Explicit Locking).
+        table: Its name, with its schema where that is not in the search path: ``"shop.orders"``.
+        mode: Postgres's lock mode (PostgreSQL documentation, Explicit Locking), for example ``"ACCESS EXCLUSIVE"``:
+            who reads there waits too.
 
     Raises:
-        UsageError: A field makes no sense.
+        UsageError: There is no such mode.
     """
 
     table: str
@@ -56,8 +74,8 @@ class LockHeld(TimedFault):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.mode.replace(" ", "").isalpha():
-            raise self.refused(f"mode={self.mode!r} is no lock mode")
+        if self.mode not in _MODES:
+            raise self.refused(f"mode={self.mode!r} is none of {', '.join(_MODES)}")
 
     def happening(self, world: World) -> AbstractAsyncContextManager[None]:
         """It is held while the context is open."""
@@ -67,18 +85,21 @@ class LockHeld(TimedFault):
     async def _happening(self, world: World) -> AsyncIterator[None]:
         from psycopg import sql  # noqa: PLC0415 - the data plane reads faults too, and needs none
 
+        statement = sql.SQL("LOCK TABLE {} IN " + self.mode + " MODE").format(sql.Identifier(*self.table.split(".")))
         async with world.connect(admin=True) as admin:
-            statement = sql.SQL("LOCK TABLE {} IN " + self.mode + " MODE").format(sql.Identifier(self.table))
-            async with admin.transaction():
-                await admin.execute(statement)
+            await admin.execute("BEGIN")
+            await admin.execute(statement)
+            try:
                 yield
+            finally:
+                await admin.close()  # that ends the transaction, also where Postgres was killed meanwhile
 
 
 async def _free(admin: Any) -> int:
     """How many connections an ordinary user can still open."""
     cursor = await admin.execute(
         "SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"
-        " - current_setting('reserved_connections', true)::int"
+        " - coalesce(current_setting('reserved_connections', true)::int, 0)"  # PostgreSQL 16 and later
         " - (SELECT count(*)::int FROM pg_stat_activity WHERE backend_type = 'client backend')"
     )
     (free,) = await cursor.fetchone()
