@@ -15,8 +15,10 @@ from testbed.chaos.lost_reply import LostReply, Unreachable
 from testbed.chaos.part_down import PartDown
 from testbed.chaos.partial_failure import PartialFailure
 from testbed.chaos.poison import Poison
+from testbed.chaos.postgres_connection import PostgresBlackHole, PostgresRefused, PostgresReset
 from testbed.chaos.service_error import ServiceError
-from testbed.chaos.slow_postgres import SlowPostgres
+from testbed.chaos.slow_postgres import PostgresBandwidth, SlowPostgres
+from testbed.chaos.sql_error import SqlError
 from testbed.chaos.taken_away import ConcurrencyTaken, MappingOff
 from testbed.chaos.throttle import Throttle
 from testbed.ledger.verdict import Expectation, Facts
@@ -54,6 +56,10 @@ __all__ = [
     "PartialFailure",
     "Poison",
     "Poisson",
+    "PostgresBandwidth",
+    "PostgresBlackHole",
+    "PostgresRefused",
+    "PostgresReset",
     "Queue",
     "Ramp",
     "Scenario",
@@ -61,6 +67,7 @@ __all__ = [
     "SlowColdStart",
     "SlowPostgres",
     "Spike",
+    "SqlError",
     "Stream",
     "StreamFailures",
     "Table",

@@ -196,7 +196,7 @@ def _places(injection: Injection) -> Iterator[str]:
     elif injection.delay_after:
         yield "after"
     if injection.effect is not None:
-        yield f"while it is executed (`{injection.effect}`)"
+        yield f"with an effect (`{injection.effect}`)"
 
 
 def _triggers() -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 from testbed import LockHeld
@@ -14,30 +14,24 @@ class World:
     """A Postgres that writes down what it is told."""
 
     def __init__(self) -> None:
-        self.log: list[str] = []
+        self.told: list[str] = []
 
     @asynccontextmanager
     async def connect(self, *, admin: bool) -> AsyncIterator[Any]:
         yield self
 
-    def transaction(self) -> AbstractAsyncContextManager[None]:
-        return self._transaction()
-
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[None]:
-        self.log.append("BEGIN")
-        yield
-        self.log.append("COMMIT")
-
     async def execute(self, statement: Any) -> None:
-        self.log.append(statement.as_string(None))
+        self.told.append(statement if isinstance(statement, str) else statement.as_string(None))
+
+    async def close(self) -> None:
+        self.told.append("closed")
 
 
 async def what_happens() -> list[str]:
     world = World()
     async with fault.happening(world):
-        world.log.append("...")
-    return world.log
+        world.told.append("...")
+    return world.told
 
 
-assert asyncio.run(what_happens()) == ["BEGIN", 'LOCK TABLE "orders" IN ACCESS EXCLUSIVE MODE', "...", "COMMIT"]
+assert asyncio.run(what_happens()) == ["BEGIN", 'LOCK TABLE "orders" IN ACCESS EXCLUSIVE MODE', "...", "closed"]
