@@ -33,14 +33,21 @@ class TrialWorld:
         return self._bed.engine.part(cast("PartName", name))
 
     async def aws(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
-        """Call LocalStack with boto3, past the gateway and its faults."""
+        """Call LocalStack with boto3, past the gateway and its faults.
+
+        Whoever is cancelled meanwhile goes on once the call is over: what undoes it must not come before it.
+        """
 
         def call() -> dict[str, Any]:
             client = Aws(self._bed.engine.localstack_url).client(service)
             answer: dict[str, Any] = getattr(client, operation)(**parameters)
             return answer
 
-        return await in_daemon_thread(call)
+        calling = asyncio.ensure_future(in_daemon_thread(call))
+        try:
+            return await asyncio.shield(calling)
+        finally:
+            await asyncio.wait((calling,))
 
     def connect(self, *, admin: bool) -> AbstractAsyncContextManager[Any]:
         """A connection straight to Postgres."""
@@ -100,8 +107,13 @@ class Timetable:
 
     async def _happen(self, fault: TimedFault, zero: float) -> None:
         await asyncio.sleep(max(0.0, zero + fault.at - time.monotonic()))
-        async with fault.happening(self._world):
-            self.fired[fault.name] += 1
-            await self._note(fault=fault.name, event="began")
-            await asyncio.sleep(max(0.0, zero + fault.at + fault.seconds - time.monotonic()))
+        try:
+            async with fault.happening(self._world):
+                self.fired[fault.name] += 1
+                await self._note(fault=fault.name, event="began")
+                await asyncio.sleep(max(0.0, zero + fault.at + fault.seconds - time.monotonic()))
+        except asyncio.CancelledError:
+            if self.fired[fault.name]:
+                await self._note(fault=fault.name, event="ended")
+            raise
         await self._note(fault=fault.name, event="ended")

@@ -1,10 +1,15 @@
 """What is configured changes under a running system: concurrency is taken away, a mapping is switched off."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from testbed.chaos.timed import TimedFault, World
+
+_TRANSIENT: Final = frozenset({"Creating", "Enabling", "Disabling", "Updating"})
+_LOOK_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,7 +18,8 @@ class ConcurrencyTaken(TimedFault):
 
     Attributes:
         function: Its name.
-        left: What it is left with; 0 throttles every invoke.
+        left: What it is left with. 0 turns the function off: synchronous invokes are throttled, and asynchronous ones
+            are given up at once, without a retry (AWS Lambda developer guide, Configuring reserved concurrency).
 
     Raises:
         UsageError: A field makes no sense.
@@ -36,8 +42,10 @@ class ConcurrencyTaken(TimedFault):
         name = self.function
         before = await world.aws("lambda", "get_function_concurrency", FunctionName=name)
         reserved = before.get("ReservedConcurrentExecutions")
-        await world.aws("lambda", "put_function_concurrency", FunctionName=name, ReservedConcurrentExecutions=self.left)
         try:
+            await world.aws(
+                "lambda", "put_function_concurrency", FunctionName=name, ReservedConcurrentExecutions=self.left
+            )
             yield
         finally:
             if reserved is None:
@@ -50,7 +58,9 @@ class ConcurrencyTaken(TimedFault):
 
 @dataclass(frozen=True, kw_only=True)
 class MappingOff(TimedFault):
-    """Disables the event source mappings of a function for a while.
+    """Disables the event source mappings of a function for a while, those that are enabled when it begins.
+
+    What they have taken in is processed to the end; what comes meanwhile waits in its source, or expires there.
 
     Attributes:
         function: Its name.
@@ -59,19 +69,40 @@ class MappingOff(TimedFault):
     function: str
 
     def happening(self, world: World) -> AbstractAsyncContextManager[None]:
-        """They are disabled while the context is open."""
+        """They are disabled while the context is open.
+
+        Raises:
+            UsageError: No mapping of the function is enabled.
+        """
         return self._happening(world)
 
     @asynccontextmanager
     async def _happening(self, world: World) -> AsyncIterator[None]:
         answer = await world.aws("lambda", "list_event_source_mappings", FunctionName=self.function)
         uuids = [each["UUID"] for each in answer["EventSourceMappings"]]
-        if not uuids:
-            raise self.refused(f"function {self.function!r} has no event source mapping")
-        for uuid in uuids:
-            await world.aws("lambda", "update_event_source_mapping", UUID=uuid, Enabled=False)
-        try:
+        enabled = [uuid for uuid in uuids if await _settled(world, uuid) == "Enabled"]
+        if not enabled:
+            raise self.refused(f"function {self.function!r} has no event source mapping that is enabled")
+        async with AsyncExitStack() as undoing:  # each is undone, whatever becomes of the others
+            for uuid in enabled:
+                undoing.push_async_callback(_switch, world, uuid, on=True)
+                await _switch(world, uuid, on=False)
             yield
-        finally:
-            for uuid in uuids:
-                await world.aws("lambda", "update_event_source_mapping", UUID=uuid, Enabled=True)
+
+
+async def _switch(world: World, uuid: str, *, on: bool) -> None:
+    await _settled(world, uuid)
+    await world.aws("lambda", "update_event_source_mapping", UUID=uuid, Enabled=on)
+
+
+async def _settled(world: World, uuid: str) -> str:
+    """The state of a mapping once it is on its way into no other; until then Lambda takes no change of it.
+
+    API reference, UpdateEventSourceMapping: ResourceInUseException.
+    """
+    while True:
+        mapping = await world.aws("lambda", "get_event_source_mapping", UUID=uuid)
+        state: str = mapping["State"]
+        if state not in _TRANSIENT:
+            return state
+        await asyncio.sleep(_LOOK_SECONDS)
