@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command("list", _list, "list the scenarios and their architectures")
 
-    replay = command("replay", _replay, "run again with the seed and the options of an earlier run")
+    replay = command("replay", _replay, "run again as an earlier run, and hit exactly what its faults hit")
     replay.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="its run folder, for example runs/latest")
     _add_standing_options(replay)
     _add_output_options(replay)
