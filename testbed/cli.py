@@ -1,4 +1,4 @@
-"""The command line: ``testbed run | list | replay | report | up | doctor``."""
+"""The command line: ``testbed run | list | replay | report | up | doctor | search``."""
 
 import argparse
 import asyncio
@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # imported where they are used: `testbed --help` should not t
 
 _RUNS: Final = Path("runs")
 _UP_PORT: Final = 4566
+_SEARCH_RUNS: Final = 20
 _PORTS: Final = range(1, 65536)
 _DESCRIPTION: Final = """\
 Finds out what happens to your data when a serverless architecture is overloaded or breaks.
@@ -35,7 +36,8 @@ exit codes: 0 valid, 1 invalid, 2 unknown (also when interrupted), 64 wrong usag
 
   testbed run flash-sale                     run a scenario, with a new seed
   testbed run ./mine.py --architecture sync  run your own, one architecture of it
-  testbed replay runs/latest                 the same run once more"""
+  testbed replay runs/latest                 the same run once more
+  testbed search ./mine.py --runs 50         look for faults that break it"""
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -124,9 +126,26 @@ def _parser() -> argparse.ArgumentParser:
 
     command("doctor", _doctor, "what was found, what will be used, what is missing and how to get it")
 
-    search = commands.add_parser("search", allow_abbrev=False)  # without help it is not listed
-    search.add_argument("anything", nargs=argparse.REMAINDER)
-    search.set_defaults(command=_search)
+    search = command("search", _search, "look for faults that break an expectation, and shrink them to a test")
+    search.add_argument(
+        "scenario", metavar="SCENARIO|PATH.py", help="a name that `testbed list` shows, or your own file"
+    )
+    search.add_argument(
+        "--runs", type=_count, default=_SEARCH_RUNS, metavar="N",
+        help=f"schedules to try with each architecture (default {_SEARCH_RUNS})",
+    )  # fmt: skip
+    search.add_argument("--seed", type=_seed, metavar="S", help="seed of everything random; a new one unless given")
+    search.add_argument(
+        "--architecture", action="append", default=[], metavar="A", help="only this one; may be repeated"
+    )
+    search.add_argument(
+        "--fault", action="append", default=[], metavar="KIND", help="only faults of this kind; may be repeated"
+    )
+    _add_engine_option(search)
+    search.add_argument(
+        "--scale", type=_positive, default=1.0, metavar="F", help="traffic for F times as long at most (default 1)"
+    )
+    search.add_argument("--out", type=Path, default=_RUNS, metavar="DIR", help="folder for run folders (default: runs)")
     return parser
 
 
@@ -171,6 +190,12 @@ def _seed(text: str) -> int:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of runs: 1 or more")
+    return int(text)
 
 
 def _port(text: str) -> int:
@@ -356,10 +381,16 @@ def _doctor(_: argparse.Namespace) -> int:
     return EXIT_VALID if usable else EXIT_HARNESS
 
 
-def _search(_: argparse.Namespace) -> int:
-    raise UsageError(
-        "search is not part of this version", "run the scenario several times: each run without --seed has a new one"
-    )
+def _search(arguments: argparse.Namespace) -> int:
+    try:
+        from testbed.search.command import search  # noqa: PLC0415 - heavy, see _execute
+    except ModuleNotFoundError as error:
+        if error.name != "hypothesis":
+            raise
+        raise UsageError(
+            "a search needs Hypothesis, which is not installed", "pip install 'serverless-testbed[search]'"
+        ) from error
+    return search(arguments, _until_interrupted, _say)
 
 
 def _say(line: str) -> None:

@@ -88,13 +88,20 @@ class Postgres:
         """Connection URL of the superuser."""
         return self.dsn("postgres", self.admin)
 
-    async def create_database(self, name: str) -> None:
-        """Create an empty database that the ordinary user owns, in the place of one of that name."""
-        database = sql.Identifier(name)
+    async def create_database(self, name: str, *, like: str = "template1") -> None:
+        """Create a database that the ordinary user owns, in the place of one of that name.
+
+        Args:
+            name: Its name.
+            like: The database that it is a copy of, whose connections end; Postgres's own template is empty.
+        """
+        database, template, owner = map(sql.Identifier, (name, like, self.app.user))
         async with await administer(self) as connection:
             await connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(database))
+            ending = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+            await connection.execute(ending, [like])
             await connection.execute(
-                sql.SQL("CREATE DATABASE {} OWNER {}").format(database, sql.Identifier(self.app.user))
+                sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}").format(database, owner, template)
             )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
         (["run", "x", "--seed", "1.5"], "'1.5' is not a whole number"),
         (["run", "x", "--engine", "cloud"], "invalid choice: 'cloud'"),
         (["run", "x", "--sed", "1"], "unrecognized arguments: --sed"),
+        (["search", "x", "--runs", "0"], "'0' is not a number of runs: 1 or more"),
         (["up", "--port", "70000"], "'70000' is not a port: 1 to 65535"),
         (["up", "--port", "http"], "'http' is not a port"),
     ],
@@ -56,7 +58,7 @@ def test_wrong_options_are_usage_errors(run: Any, arguments: list[str], said: st
     assert "hint: testbed" in ended["err"]
 
 
-@pytest.mark.parametrize("command", ["", "run", "list", "replay", "report", "up", "doctor"])
+@pytest.mark.parametrize("command", ["", "run", "list", "replay", "report", "up", "doctor", "search"])
 def test_each_command_explains_itself(run: Any, command: str) -> None:
     """``--help`` ends well; the overview names the exit codes."""
     ended = run(*command.split(), "--help")
@@ -65,11 +67,24 @@ def test_each_command_explains_itself(run: Any, command: str) -> None:
     assert ("64 wrong usage" in ended["out"]) == (command == "")
 
 
-def test_search_says_that_it_is_not_there_yet(run: Any) -> None:
-    """Rather than being an unknown command; with what to do instead."""
+def test_a_search_without_hypothesis_says_what_to_install(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an extra."""
+    for name in [name for name in sys.modules if name.startswith(("testbed.search.", "testbed.strategies"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "hypothesis", None)
     ended = run("search", "flash-sale", "--runs", "5")
     assert ended["code"] == 64
-    assert ended["err"].startswith("testbed: search is not part of this version\n  hint: ")
+    assert ended["err"] == (
+        "testbed: a search needs Hypothesis, which is not installed\n  hint: pip install 'serverless-testbed[search]'\n"
+    )
+
+
+def test_a_search_for_a_fault_that_is_none_is_a_usage_error(run: Any) -> None:
+    """It names those that there are."""
+    ended = run("search", "flash-sale", "--fault", "Gremlin")
+    assert ended["code"] == 64
+    assert ended["err"].startswith("testbed: a search knows no fault 'Gremlin'\n  hint: there are ")
+    assert "Throttle" in ended["err"]
 
 
 def test_a_container_engine_without_docker_is_no_run(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
