@@ -277,7 +277,6 @@ class Session(asyncio.Protocol):
         self._proxy.note(event, error.code, error.message)
         self._packets.clear()
         self.answer(error_response(error.code, error.message, fatal=True))
-        self._server.close(reset=False)
         if self._client is not None:
             self._client.close()
 
