@@ -1,18 +1,19 @@
-"""Where the messages of Postgres's protocol end, and what round trips are called."""
+"""Where the messages of Postgres's protocol end, and what a few of them say."""
 
 import struct
 
 import pytest
 
-from testbed.gateway.postgres_statements import Statements
 from testbed.gateway.postgres_wire import (
     ClientReader,
     Packet,
     PacketKind,
     ProtocolError,
     ServerReader,
+    WholeMessages,
     database_of,
     error_fields,
+    error_response,
     inserted_rows,
 )
 
@@ -139,36 +140,30 @@ def test_finds_the_database(body: bytes, name: str) -> None:
     assert database_of(startup(body=body)) == name
 
 
-def test_the_name_of_a_round_trip_does_not_show_how_it_was_prepared() -> None:
-    """Parsed with it, parsed before under a name, or under another name: the same question."""
-    at_once = Statements().read(parse(b"", b"INSERT $1") + bind(b"", b"order-1") + EXECUTE + SYNC).identity
-    session = Statements()
-    session.read(parse(b"_pg3_7", b"INSERT $1") + SYNC)
-    assert session.read(bind(b"_pg3_7", b"order-1") + EXECUTE + SYNC).identity == at_once
-
-
-def test_the_name_of_a_round_trip_shows_text_and_values() -> None:
-    """Another statement, another value, one more statement in the pipeline: another question."""
-    first = parse(b"", b"INSERT $1") + bind(b"", b"order-1") + EXECUTE
-    others = [
-        first + SYNC,
-        parse(b"", b"DELETE $1") + bind(b"", b"order-1") + EXECUTE + SYNC,
-        parse(b"", b"INSERT $1") + bind(b"", b"order-2") + EXECUTE + SYNC,
-        first + first + SYNC,
-        message("Q", b"INSERT order-1\0"),
-        parse(b"", b"INSERT $1") + SYNC,
+def test_whole_messages_come_out_whole_and_the_rest_can_be_had() -> None:
+    """With their headers, however they came in."""
+    reader = WholeMessages()
+    assert reader.feed(message("T", b"row")[:4]) == []
+    assert reader.feed(message("T", b"row")[4:] + message("Z", b"I") + b"D\0") == [
+        (ord("T"), message("T", b"row")),
+        (ord("Z"), message("Z", b"I")),
     ]
-    assert len({Statements().read(other).identity for other in others}) == len(others)
+    assert (reader.rest(), reader.rest()) == (b"D\0", b"")
 
 
-@pytest.mark.parametrize("text", [b"COMMIT", b"commit;", b" ROLLBACK", b"END"])
-def test_the_end_of_a_transaction_is_named_after_what_it_ends(text: bytes) -> None:
-    """Two orders' commits have two names; the same order's commit has the same in every session."""
+def test_an_error_is_written_as_the_server_writes_it() -> None:
+    """Severity twice, state and text; it can be read again."""
+    written = error_response("40001", "no", fatal=True)
+    assert written == message("E", b"SFATAL\0VFATAL\0C40001\0Mno\0\0")
+    assert error_fields(written[5:]) == ("40001", "no")
 
-    def commit_after(order: bytes) -> str:
-        session = Statements()
-        session.read(message("Q", b"BEGIN\0"))
-        session.read(parse(b"", b"INSERT $1") + bind(b"", order) + EXECUTE + SYNC)
-        return session.read(message("Q", text + b"\0")).identity
 
-    assert commit_after(b"order-1") == commit_after(b"order-1") != commit_after(b"order-2")
+def test_a_server_is_between_messages_or_not() -> None:
+    """Whether the last one is whole, watched or skipped."""
+    reader = ServerReader()
+    for kind in "DC":
+        for byte in message(kind, b"row")[:-1]:
+            reader.feed(bytes([byte]))
+            assert not reader.between_messages
+        reader.feed(b"w")
+        assert reader.between_messages
