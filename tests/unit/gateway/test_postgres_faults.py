@@ -4,7 +4,7 @@ import asyncio
 import socket
 import struct
 import time
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from typing import Any
 
 import psycopg
@@ -437,6 +437,40 @@ def test_the_opening_of_a_session_can_be_slow(harness: Harness) -> None:
         assert connection.execute("SELECT 1").fetchone() == (1,)
     assert sum(harness.slept) > 0.3
     assert events_of(harness)[0] == "connect"
+
+
+# Clients that do not wait for answers
+
+
+def all_from(client: socket.socket, until: bytes = b"\0impossible") -> bytes:
+    """What comes until the connection breaks, or these bytes did."""
+    received = b""
+    with suppress(ConnectionResetError):
+        while until not in received and (chunk := client.recv(4096)):
+            received += chunk
+    return received
+
+
+def test_only_the_reply_that_is_hit_is_lost(harness: Harness) -> None:
+    """That before it, which Postgres is still busy with, gets through."""
+    with closing(raw_session(harness)) as client:
+        harness.arm(PostgresReset(position="after", when=nth(2)))
+        client.sendall(query("SELECT pg_sleep(0.2), 'first'") + query("INSERT INTO orders VALUES ('a', 1)"))
+        received = all_from(client)
+        assert b"first" in received
+        assert b"INSERT" not in received
+    assert rows(harness.server) == 1
+
+
+@pytest.mark.parametrize("sqlstate", ["40001", "57P01"])
+def test_only_the_statement_that_is_hit_fails(harness: Harness, sqlstate: str) -> None:
+    """That before it fails by itself, and says so."""
+    with closing(raw_session(harness)) as client:
+        harness.arm(SqlError(sqlstate=sqlstate, when=nth(2)))
+        client.sendall(query("SELECT nowhere FROM pg_sleep(0.2)") + query("INSERT INTO orders VALUES ('a', 1)"))
+        received = all_from(client, until=f"C{sqlstate}".encode())
+        assert received.index(b"C42703") < received.index(f"C{sqlstate}".encode())
+    assert rows(harness.server) == 0
 
 
 # Decisions
