@@ -17,9 +17,17 @@ _pool = urllib3.PoolManager(maxsize=_CONNECTIONS, retries=urllib3.Retry(connect=
 
 
 def post(path: str, body: bytes, headers: Mapping[str, str], *, read_seconds: float) -> urllib3.BaseHTTPResponse:
+    """`send` with the method POST."""
+    return send("POST", path, body, headers, read_seconds=read_seconds)
+
+
+def send(
+    method: str, path: str, body: bytes, headers: Mapping[str, str], *, read_seconds: float
+) -> urllib3.BaseHTTPResponse:
     """Send a request to the plane over a kept connection; safe for threads.
 
     Args:
+        method: HTTP method.
         path: Path and query, as they go onto the wire.
         body: What to send.
         headers: Headers beside those that say who calls.
@@ -30,10 +38,10 @@ def post(path: str, body: bytes, headers: Mapping[str, str], *, read_seconds: fl
             not be executed twice.
     """
     own = {TOKEN_HEADER: os.environ["TESTBED_TOKEN"], CALLER_HEADER: "emulator"}
-    timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=read_seconds)
     return _pool.request(
-        "POST", os.environ["TESTBED_PLANE"] + path, body=body, headers={**headers, **own}, timeout=timeout
-    )
+        method, os.environ["TESTBED_PLANE"] + path, body=body, headers={**headers, **own}, redirect=False,
+        decode_content=False, timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=read_seconds),
+    )  # fmt: skip
 
 
 def obstacle() -> str | None:

@@ -1,0 +1,72 @@
+"""Sends the calls that one service makes of another through the gateway, where faults, limits and the journal see them.
+
+That is what Step Functions and REST APIs call for their users, and what S3, log subscriptions, Firehose and table
+streams to Kinesis deliver. What LocalStack asks itself, and what CloudFormation deploys, stays inside.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from urllib3.exceptions import HTTPError
+
+from . import plane
+
+_READ_SECONDS: Final = 960.0
+"""Longer than any fault lets a call hang, and than any function runs."""
+
+_INSIDE: Final = frozenset({"sts", "iam"})
+_OF_THE_CONNECTION: Final = frozenset(
+    {"connection", "content-length", "date", "keep-alive", "server", "transfer-encoding"}
+)
+_STATES: Final = "states"
+
+
+def name_step_functions() -> None:
+    """Let the clients of Step Functions say whose they are, as those of other services do."""
+    from localstack.aws.connect import MetadataRequestInjector  # noqa: PLC0415  # see start.install
+    from localstack.services.stepfunctions.asl.utils import boto_client  # noqa: PLC0415  # the same
+
+    make: Callable[..., Any] = boto_client.boto_client_for
+
+    def boto_client_for(*args: Any, **kwargs: Any) -> Any:
+        return MetadataRequestInjector(make(*args, **kwargs)).request_metadata(service_principal=_STATES)
+
+    boto_client.boto_client_for = boto_client_for
+
+
+def forward(chain: Any, context: Any, response: Any) -> None:
+    """Request handler: answer the call of another service with what the gateway answers, which asks LocalStack again.
+
+    Raises:
+        CommonServiceException: ServiceUnavailable, status 503, where there was no answer.
+    """
+    if not is_for_another_service(context):
+        return
+    from localstack.aws.api import CommonServiceException  # noqa: PLC0415  # see start.install
+    from rolo.request import get_full_raw_path  # noqa: PLC0415  # the same
+
+    request = context.request
+    headers = {name: value for name, value in request.headers.items() if name.lower() not in _OF_THE_CONNECTION}
+    try:
+        answer = plane.send(
+            request.method, get_full_raw_path(request), request.get_data(), headers, read_seconds=_READ_SECONDS
+        )
+    except HTTPError as error:
+        message = f"The call of {context.service.service_name} was not answered: {error}"
+        raise CommonServiceException("ServiceUnavailable", message, status_code=503) from error
+    response.status_code = answer.status
+    response.data = answer.data
+    for name, value in answer.headers.items():
+        if name.lower() not in _OF_THE_CONNECTION:
+            response.headers[name] = value
+    chain.stop()
+
+
+def is_for_another_service(context: Any) -> bool:
+    """Whether one service makes this call of another, and the gateway has not seen it yet."""
+    if not context.operation or not context.is_internal_call or context.service.service_name in _INSIDE:
+        return False
+    if plane.CALLER_HEADER in context.request.headers:
+        return False
+    # S3 puts its events without a name
+    return bool(context.internal_request_params.get("service_principal")) or context.operation.name == "PutEvents"
