@@ -73,6 +73,12 @@ class CallFault(Fault, ABC):
         if self.when is not None:
             object.__setattr__(self, "when", trigger.as_trigger(self.when))
 
+    @property
+    def is_of_orders(self) -> bool:
+        """Whether it hits certain orders, always and by nothing but their ids, as `Poison` that kills does."""
+        by_key = isinstance(self.when, Trigger) and set(self.when.to_json()) == {"key"}
+        return by_key and self.probability == 1 and self.during is None
+
     @abstractmethod
     def inject(self, call: Call, seed: int) -> Injection:
         """What happens to a call that it hits.

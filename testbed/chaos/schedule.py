@@ -67,7 +67,8 @@ class Schedule:
             faults: In the order in which their answers win.
             seed: Seed of the run.
             listener: Called for each decision that fired.
-            replayed: What was hit in an earlier run: exactly that is hit again, whatever the triggers say.
+            replayed: What was hit in an earlier run: exactly that is hit again, whatever the triggers say. A fault
+                of certain orders alone hits those, in whatever batch they come now.
 
         Raises:
             UsageError: Two faults have the same name.
@@ -89,7 +90,8 @@ class Schedule:
         """
         if fault.name in self._armed:
             raise _named_twice(fault.name)
-        hits = fault.armed(seed) if self._replayed is None else self._as_before(fault.name, self._replayed)
+        decides = self._replayed is None or fault.is_of_orders
+        hits = fault.armed(seed) if decides else self._as_before(fault.name, self._replayed or set())
         self._armed[fault.name] = Armed(fault, hits, seed, since)
         self._of_service.clear()
 

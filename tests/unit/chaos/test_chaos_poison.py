@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from testbed.chaos.call import Call
-from testbed.chaos.environment_lost import Killed
+from testbed.chaos.environment_lost import EnvironmentKilled, Killed
 from testbed.chaos.invocation import HandlerDelayed
 from testbed.chaos.poison import Poison
 from testbed.chaos.poison_kinds import (
@@ -26,6 +26,7 @@ from testbed.chaos.poison_kinds import (
     wrong_type,
 )
 from testbed.chaos.schedule import Schedule
+from testbed.chaos.trigger import key
 from testbed.errors import UsageError
 
 ORDER = {"id": "o-17", "customer": "Zoë", "quantity": 3, "gift": True}
@@ -178,6 +179,19 @@ def test_what_crashes_can_be_kept_to_one_function() -> None:
     assert schedule.decide(invoked(b'{"id": "o-1"}'))
     assert schedule.decide(invoked(b'{"id": "o-1"}', function="take")) is None
     assert schedule.fired == {"bad-crashes": 1}
+
+
+def test_a_replay_kills_with_the_same_orders_in_other_batches() -> None:
+    """What a batch is made of is a matter of timing; a fault of chance hits what the earlier run has journalled."""
+    faults = [
+        *Poison(kinds=("crashes",)).of_invokes([("crashes", "o-1")]),
+        EnvironmentKilled(name="by chance", probability=0.5, when=key("o-1")),
+        EnvironmentKilled(name="for a while", during=(0, 9), when=key("o-1")),
+    ]
+    schedule = Schedule(faults, seed=1, replayed={("poison-crashes", "another batch", 1)})
+    assert schedule.decide(invoked(b'{"id": "o-1"}'))
+    assert schedule.decide(invoked(b'{"id": "o-2"}')) is None
+    assert schedule.fired == {"poison-crashes": 1, "by chance": 0, "for a while": 0}
 
 
 def test_other_kinds_need_no_fault_of_invokes() -> None:
