@@ -11,18 +11,19 @@ fault = MappingOff(function="store", at=10, seconds=5)
 class World:
     """A Lambda with one event source mapping."""
 
-    enabled = True
+    state = "Enabled"
 
     async def aws(self, service: str, operation: str, **given: Any) -> dict[str, Any]:
-        self.enabled = given.get("Enabled", self.enabled)
-        return {"EventSourceMappings": [{"UUID": "6f1d"}]}
+        if operation == "update_event_source_mapping":
+            self.state = "Enabled" if given["Enabled"] else "Disabled"
+        return {"EventSourceMappings": [{"UUID": "6f1d"}], "State": self.state}
 
 
-async def what_happens() -> list[bool]:
+async def what_happens() -> list[str]:
     world = World()
     async with fault.happening(world):
-        meanwhile = world.enabled
-    return [meanwhile, world.enabled]
+        meanwhile = world.state
+    return [meanwhile, world.state]
 
 
-assert asyncio.run(what_happens()) == [False, True]
+assert asyncio.run(what_happens()) == ["Disabled", "Enabled"]
