@@ -6,7 +6,7 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testbed.gateway.postgres_wire import ClientReader, ServerReader
+from testbed.gateway.postgres_wire import ClientReader, ServerReader, WholeMessages
 
 bodies = st.binary(max_size=40)
 
@@ -45,6 +45,18 @@ def test_a_server_is_read_alike_in_any_chunks(stream: bytes, places: list[int]) 
     """The watched messages are found wherever the cuts are."""
     reader = ServerReader()
     assert [found for chunk in cut(stream, places) for found in reader.feed(chunk)] == ServerReader().feed(stream)
+
+
+@given(streams(b"CEZDTNRSK12"), places, places)
+def test_messages_come_out_whole_in_any_chunks(stream: bytes, places: list[int], more: list[int]) -> None:
+    """Of a whole stream nothing is left; of its beginning what is left is the start of a message."""
+    reader = WholeMessages()
+    found = [message for chunk in cut(stream, places) for message in reader.feed(chunk)]
+    assert b"".join(data for _, data in found) == stream
+    assert [kind for kind, _ in found] == [data[0] for _, data in found]
+    assert reader.rest() == b""
+    beginning = stream[: (more or [0])[0] % (len(stream) + 1)]
+    assert b"".join(data for _, data in reader.feed(beginning)) + reader.rest() == beginning
 
 
 @given(streams(b"QSd"))
