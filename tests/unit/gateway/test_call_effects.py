@@ -14,8 +14,10 @@ from multidict import CIMultiDict
 
 from testbed.chaos.delivery import EarlyVisibility, LateDelivery
 from testbed.chaos.duplicate import Duplicate
-from testbed.chaos.lost_reply import LostReply
+from testbed.chaos.lost_reply import LostReply, Unreachable
 from testbed.chaos.partial_failure import PartialFailure
+from testbed.compute.aws import AwsCallError
+from testbed.gateway.caller import AwsClient
 from testbed.gateway.message import Inbound
 
 THROTTLED = "ProvisionedThroughputExceededException"
@@ -327,3 +329,32 @@ async def test_effects_and_a_lost_reply_come_together(world: World) -> None:
     assert 0 < len(first["Entries"]) < 8
     (line,) = world.journal.of("aws")
     assert (line["status"], line["error"], line["cause"]) == (0, "ConnectionReset", "reset")
+
+
+@pytest.mark.parametrize(("fault", "received"), [(LostReply, 1), (Unreachable, 0)])
+async def test_the_plane_s_own_calls_see_that_nothing_answers(world: World, fault: Any, received: int) -> None:
+    """Pollers, destinations and deliveries take status 0 for a service that does not answer, and try again."""
+    world.arm(fault(service="sqs"))
+    client = AwsClient(world.gateway.aws, world.host)
+    with pytest.raises(AwsCallError) as caught:
+        await client.call("sqs", "SendMessage", {"QueueUrl": QUEUE, "MessageBody": "m"}, caller="async:f")
+    assert (caught.value.code, caught.value.status) == ("ConnectionReset", 0)
+    assert len(world.emulator.received) == received
+
+
+async def test_what_was_read_for_nobody_counts_nowhere(world: World) -> None:
+    """What was put counts, though nobody knows."""
+    stored = {"FailedRecordCount": 0, "Records": [{"SequenceNumber": "1", "ShardId": "s"}], "Messages": []}
+    world.emulator.answers(json.dumps(stored).encode())
+    world.arm(LostReply(service="sqs"), LostReply(service="kinesis", operations=("PutRecords",)))
+    client = AwsClient(world.gateway.aws, world.host)
+    for service, operation, params in (
+        ("sqs", "ReceiveMessage", {"QueueUrl": QUEUE}),
+        ("kinesis", "PutRecords", {"StreamName": "orders", "Records": [{"Data": b"1", "PartitionKey": "1"}]}),
+    ):
+        with pytest.raises(AwsCallError):
+            await client.call(service, operation, params, caller="mapping:1")
+    received, put = world.journal.of("aws")
+    assert "records" not in received
+    assert put["records"] == 1
+    assert world.gateway.streamed_in == {"orders": 1}
