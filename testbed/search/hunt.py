@@ -1,16 +1,16 @@
 """The search itself: Hypothesis proposes schedules, something else tries them."""
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random
 from typing import Final
 
-from hypothesis import Phase, find, reject, settings
+from hypothesis import HealthCheck, Phase, given, reject, seed, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
-from hypothesis.errors import NoSuchExample, Unsatisfiable
+from hypothesis.errors import Unsatisfiable
 from hypothesis.strategies import SearchStrategy
 
 from testbed.chaos.catalogue import to_json
@@ -66,6 +66,10 @@ class Find:
     tries: tuple[int, int]
 
 
+class _BrokenError(Exception):
+    """Tells Hypothesis of a find."""
+
+
 @dataclass(kw_only=True)
 class Hunt:
     """Looks for a schedule that breaks what holds without one.
@@ -78,7 +82,7 @@ class Hunt:
         runs: Schedules to try until one is found; those without faults, for comparison, do not count.
         seed: The same seed proposes the same schedules.
         database: Folder where finds are kept, to be tried first the next time.
-        key: Under which they are kept.
+        key: Tells searches apart whose finds are kept.
         found: Told each find, each one smaller than the one before.
         best: The smallest find so far.
         tries: Tries of schedules so far, second ones of the same included.
@@ -100,7 +104,7 @@ class Hunt:
     spent: bool = False
 
     def __post_init__(self) -> None:
-        self._known: dict[str, bool | None] = {}
+        self._known: dict[str, Find | bool | None] = {}
         self._calm: dict[float, Outcome] = {}
         self._schedules = 0
 
@@ -112,7 +116,12 @@ class Hunt:
     @property
     def good(self) -> int:
         """Schedules under which all expectations hold."""
-        return self._schedules - self.unknown - len(self.flaky) - sum(broke is True for broke in self._known.values())
+        return (
+            self._schedules
+            - self.unknown
+            - len(self.flaky)
+            - sum(isinstance(each, Find) for each in self._known.values())
+        )
 
     def calm(self, scale: float) -> Outcome:
         """What this traffic comes to without faults."""
@@ -122,19 +131,24 @@ class Hunt:
 
     def look(self, candidates: SearchStrategy[Candidate]) -> Find | None:
         """The smallest schedule of ``candidates`` that breaks an expectation; None where none was found."""
-        with suppress(NoSuchExample, Unsatisfiable):
-            find(
-                candidates,
-                self._breaks,
-                settings=settings(
-                    max_examples=self.runs,
-                    deadline=None,
-                    database=DirectoryBasedExampleDatabase(self.database),
-                    phases=(Phase.reuse, Phase.generate, Phase.shrink),
-                ),
-                random=Random(self.seed),  # noqa: S311 - must be repeatable
-                database_key=self.key.encode(),
-            )
+        kept = self.database / hashlib.blake2b(self.key.encode(), digest_size=16).hexdigest()
+
+        @settings(  # after the seed, which would forget the database otherwise
+            max_examples=self.runs,
+            deadline=None,
+            database=DirectoryBasedExampleDatabase(kept),
+            phases=(Phase.reuse, Phase.generate, Phase.shrink),
+            suppress_health_check=list(HealthCheck),
+            report_multiple_bugs=False,
+        )
+        @seed(self.seed)
+        @given(candidates)
+        def every_expectation_holds(candidate: Candidate) -> None:
+            if self._breaks(candidate):
+                raise _BrokenError
+
+        with suppress(_BrokenError, Unsatisfiable):
+            every_expectation_holds()
         return self.best
 
     def _breaks(self, candidate: Candidate) -> bool:
@@ -144,10 +158,13 @@ class Hunt:
             if self._is_over():
                 return False
             self._known[key] = self._tried(candidate)
-        broke = self._known[key]
-        if broke is None:
+        found = self._known[key]
+        if found is None:
             reject()
-        return broke
+        if isinstance(found, Find) and found != self.best:
+            self.best = found
+            self.found(found)
+        return bool(found)
 
     def _is_over(self) -> bool:
         if self.best is None:
@@ -155,7 +172,7 @@ class Hunt:
         self.spent = self.tries - self.best.tries[0] >= self.patience
         return self.spent
 
-    def _tried(self, candidate: Candidate) -> bool | None:
+    def _tried(self, candidate: Candidate) -> Find | bool | None:
         if self.calm(candidate.scale).verdict != Verdict.VALID:
             return None  # it would say nothing about the faults
         self._schedules += 1
@@ -169,9 +186,7 @@ class Hunt:
         if self._once(candidate).verdict != Verdict.INVALID:
             self.flaky.append(found)
             return False
-        self.best = found
-        self.found(found)
-        return True
+        return found
 
     def _once(self, candidate: Candidate) -> Outcome:
         self.tries += 1
