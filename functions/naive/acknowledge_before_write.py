@@ -16,9 +16,9 @@ _sqs = boto3.client("sqs")
 
 def handler(event: dict[str, Any], context: object) -> None:  # noqa: ARG001 - the signature is Lambda's
     """Delete, then store."""
+    entries = [{"Id": str(i), "ReceiptHandle": each["receiptHandle"]} for i, each in enumerate(event["Records"])]
+    _sqs.delete_message_batch(QueueUrl=os.environ["QUEUE_URL"], Entries=entries)
     with psycopg.connect(os.environ["DATABASE_DSN"], autocommit=True) as connection:
-        entries = [{"Id": str(i), "ReceiptHandle": each["receiptHandle"]} for i, each in enumerate(event["Records"])]
-        _sqs.delete_message_batch(QueueUrl=os.environ["QUEUE_URL"], Entries=entries)
         for record in event["Records"]:
             order = json.loads(record["body"])
             connection.execute("INSERT INTO orders (id) VALUES (%s)", (order["id"],))
