@@ -25,25 +25,39 @@ def every_order_is_accepted() -> Expectation:
 
 
 def every_well_formed_order_is_stored_once() -> Expectation:
-    """Whatever is not poison is in the database, once."""
+    """Whatever was sent and is not poison is in the database, once, and nothing that nobody sent stands in for it.
 
-    def check(facts: Facts) -> tuple[bool, str]:
+    Where there is poison and orders are unsent it can't be known: counts do not tell which of them were poison.
+    """
+
+    def check(facts: Facts) -> tuple[bool | None, str]:
         ledger = facts.ledger
         good = ledger.attempted - ledger.poison
         stored = ledger.stored - ledger.poison_stored
         observed = f"{stored} of {good} stored, {ledger.duplicated} twice"
-        return good > 0 and stored == good and ledger.duplicated == 0, observed
+        if ledger.unexpected:
+            observed += f", {ledger.unexpected} that nobody sent"
+        if ledger.duplicated or ledger.unexpected:
+            return False, observed
+        if ledger.poison and ledger.unsent:
+            return None, f"{observed}, {ledger.unsent} unsent"
+        return good > 0 and stored == good, observed
 
     return Expectation("every well-formed order is stored once", check)
 
 
 def exactly_the_poison_is_dead_lettered() -> Expectation:
-    """All poison is dead-lettered, and nothing with it."""
+    """All poison is dead-lettered, and nothing with it.
 
-    def check(facts: Facts) -> tuple[bool, str]:
+    Where poison is missing and orders are unsent it can't be known: the missing may be among them.
+    """
+
+    def check(facts: Facts) -> tuple[bool | None, str]:
         ledger = facts.ledger
         dead_poison = ledger.dead_lettered - ledger.collateral
         observed = f"{dead_poison} of {ledger.poison} poisoned, {ledger.collateral} good ones with them"
+        if ledger.unsent and dead_poison < ledger.poison and not ledger.collateral:
+            return None, f"{observed}, {ledger.unsent} unsent"
         return dead_poison == ledger.poison and ledger.collateral == 0, observed
 
     return Expectation("exactly the poison is dead-lettered", check)

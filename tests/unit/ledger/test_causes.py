@@ -2,7 +2,7 @@
 
 import pytest
 
-from testbed.ledger.causes import causes
+from testbed.ledger.causes import Failures, causes
 from testbed.ledger.history import Attempt, Outcome
 
 FULL = {"trace": "1-a", "cause": "throttle"}
@@ -42,6 +42,14 @@ def attempt(
         (attempt(status=None, error="TimeoutError"), [FULL], "throttle"),
         (attempt(status=None, error="TimeoutError"), [], "TimeoutError"),
         (attempt(status=None), [], "no answer"),
+        (attempt(status=None), [FULL], "throttle"),
+        (attempt(outcome=Outcome.UNKNOWN, status=502), [], "HTTP 502"),
+        (
+            attempt(outcome=Outcome.UNSENT, status=None, error="too many requests in flight"),
+            [],
+            "too many requests in flight",
+        ),
+        (attempt(error=""), [], "HTTP 500"),
     ],
 )
 def test_the_cause_comes_from_the_one_who_knows_best(
@@ -49,6 +57,27 @@ def test_the_cause_comes_from_the_one_who_knows_best(
 ) -> None:
     """The answer's own error, else the last failing hop of the trace, else what the client saw."""
     assert causes([failed], hops) == {cause: {"a"}}
+
+
+def test_each_cause_names_all_its_orders() -> None:
+    """An order that was tried three times, and failed in two ways, is under both causes, once each."""
+    history = [
+        attempt("a"),
+        attempt("a", status=503, error="database full"),
+        attempt("a"),
+        attempt("b", status=503, error="database full"),
+        attempt("a", outcome=Outcome.ACKNOWLEDGED, status=202),
+        attempt("c"),
+    ]
+    assert causes(history, [FULL]) == {"database full": {"a", "b"}, "throttle": {"a"}, "HTTP 500": {"c"}}
+
+
+def test_causes_can_be_asked_while_the_journal_is_read() -> None:
+    """Asking changes nothing: what the journal adds later counts."""
+    failures = Failures([attempt(), attempt("b", error="database full")])
+    assert failures.causes() == failures.causes() == {"HTTP 500": {"a"}, "database full": {"b"}}
+    failures.explain(FULL)
+    assert failures.causes() == {"throttle": {"a"}, "database full": {"b"}}
 
 
 def test_acknowledged_attempts_have_no_cause() -> None:
@@ -65,7 +94,13 @@ def test_broken_requests_that_are_refused_for_it_are_poison() -> None:
     }
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, None])
+@pytest.mark.parametrize("status", [400, 422, 499])
+def test_every_mistake_of_the_client_but_a_throttle_explains_poison(status: int) -> None:
+    """Whatever the answer calls it, and whatever the journal says."""
+    assert causes([attempt(status=status, error="oops", poison="broken_json")], [FULL]) == {"poison": {"a"}}
+
+
+@pytest.mark.parametrize("status", [399, 429, 500, 502, None])
 def test_broken_requests_that_fail_for_another_reason_are_not_poison(status: int | None) -> None:
     """A throttle hits poison like anything else."""
     assert causes([attempt(status=status, poison="broken_json")], [FULL]) == {"throttle": {"a"}}

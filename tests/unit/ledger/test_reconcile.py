@@ -101,6 +101,7 @@ def test_an_id_with_zero_rows_is_not_stored() -> None:
         ([N, R, U], "unknown"),
         ([U, R], "unknown"),
         ([R, N], "refused"),
+        ([N, R], "refused"),
         ([N, N], "unsent"),
     ],
 )

@@ -96,6 +96,50 @@ def test_every_blind_spot_is_a_reason_of_its_own() -> None:
     assert {judge([FAILS, claim]) for claim in claims} == {UNKNOWN}
 
 
+@pytest.mark.parametrize(
+    ("seen", "reasons"),
+    [
+        ({"died": "Postgres was killed by SIGKILL"}, ["Postgres was killed by SIGKILL"]),
+        ({"drained": False}, ["the sources were not drained by the deadline"]),
+        ({"never_fired": ["a", "b"]}, ["the armed fault a never fired", "the armed fault b never fired"]),
+        ({"never_succeeded": ["order"]}, ["not one order succeeded"]),
+        ({"died": "", "drained": True, "never_fired": [], "never_succeeded": []}, []),
+    ],
+)
+def test_each_blind_spot_alone(seen: dict[str, Any], reasons: list[str]) -> None:
+    """One reason each, and the verdict of claims that all hold is unknown as soon as there is one."""
+    claims = blind_spots(**seen)
+    assert [claim.observed for claim in claims] == reasons
+    assert {claim.claim for claim in claims} <= {"the harness could see everything"}
+    assert judge([HOLDS, *claims]) is (UNKNOWN if reasons else VALID)
+
+
+@pytest.mark.parametrize(
+    ("claims", "verdict"),
+    [
+        ([HOLDS], VALID),
+        ([FAILS], INVALID),
+        ([CANT_KNOW], UNKNOWN),
+        ([FAILS, FAILS], INVALID),
+        ([FAILS, HOLDS], INVALID),
+    ],
+)
+def test_one_claim_decides_whatever_its_place(claims: list[Claim], verdict: Verdict) -> None:
+    """The order in which things are claimed says nothing."""
+    assert judge(claims) is judge(claims[::-1]) is judge(iter(claims)) is verdict
+
+
+@pytest.mark.parametrize(("verdicts", "verdict"), [([INVALID], INVALID), ([UNKNOWN], UNKNOWN), ([VALID], VALID)])
+def test_one_architecture_is_the_whole_run(verdicts: list[Verdict], verdict: Verdict) -> None:
+    """Also where it comes more than once, and from an iterator."""
+    assert combine(verdicts) is combine(iter(verdicts * 3)) is verdict
+
+
+def test_a_check_may_say_that_it_can_t_be_known() -> None:
+    """None stays None, and what was observed is kept."""
+    assert Expectation("c", lambda _: (None, "no clock")).evaluate(Facts()) == Claim("c", None, "no clock")
+
+
 def test_a_harness_that_saw_everything_has_no_blind_spot() -> None:
     """Nothing is claimed then, so that the expectations decide alone."""
     assert blind_spots() == []
