@@ -1,13 +1,23 @@
 """Child processes and containers are the same testbed: one seed decides the same on both."""
 
+import asyncio
+from pathlib import Path
+
 import pytest
 from engines import ENGINES, MODES
 from sale import Fate, Sale, sale_on
+
+from testbed.catalog import load_scenario
+from testbed.chaos.schedule import named
+from testbed.ledger.jsonl import read_journal
+from testbed.run_folder import RunFolder, RunOptions
+from testbed.runner import run_scenario
 
 pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.skipif(bool(ENGINES.missing), reason=f"not tested here: {dict(ENGINES.missing)}"),
 ]
+MANY_FAULTS = load_scenario(str(Path(__file__).parent / "scenarios" / "many_faults.py"))
 ARCHITECTURES = ["sync", "buffered-sqs", "buffered-kinesis"]
 
 
@@ -62,3 +72,22 @@ def test_the_same_orders_are_poison_and_none_is_stored(both: list[Sale], archite
         order: fate.poison for order, fate in container.items()
     }
     assert {fate.where for found in (process, container) for fate in found.values()} <= {"nowhere", "dead-lettered"}
+
+
+def test_faults_of_every_hop_hit_the_same_calls(tmp_path: Path) -> None:
+    """Those of APIs, invokes and functions' calls alike: each hit, with its delay, its answer and its effect."""
+    process, container = (hits_on(mode, tmp_path / mode) for mode in MODES)
+    assert {fault for fault, *_ in process} == {fault.name for fault in named(MANY_FAULTS.chaos)}
+    assert process == container
+
+
+def hits_on(mode: str, runs: Path) -> set[tuple[object, ...]]:
+    """What the journal says of the faults in a run on an engine."""
+    options = RunOptions(scenario=MANY_FAULTS.name, seed=4, engine=mode)
+    folder = RunFolder(runs, MANY_FAULTS.name, options.seed)
+    asyncio.run(run_scenario(MANY_FAULTS, options, folder, lambda _: None, lambda _: None))
+    return {
+        tuple(hop[field] for field in ("fault", "identity", "attempt", "at", "delay_ms", "error", "effect"))
+        for hop in read_journal(folder.journal)
+        if hop["hop"] == "fault"
+    }
