@@ -44,6 +44,19 @@ def example(kind: type[Fault]) -> Path:
     return EXAMPLES / f"{kind.__name__}.py"
 
 
+def incident_functions() -> dict[str, Callable[..., list[Fault]]]:
+    """Every incident, in the order of its module."""
+    own = {
+        name: each for name, each in vars(incidents).items() if getattr(each, "__module__", "") == incidents.__name__
+    }
+    return {name: each for name, each in own.items() if inspect.isfunction(each)}
+
+
+def incident_example(name: str) -> Path:
+    """Where the example of an incident is."""
+    return HERE / "incidents" / f"{name}.py"
+
+
 def shown() -> dict[str, type[Fault]]:
     """The faults with an example; a test fails for the others."""
     return {name: kind for name, kind in FAULTS.items() if example(kind).exists()}
@@ -227,14 +240,16 @@ def _expected(kind: str) -> str:
 
 def _incidents() -> str:
     """Each incident: what people see, and its parameters."""
-    made = [each for each in vars(incidents).values() if getattr(each, "__module__", "") == incidents.__name__]
-    return "\n\n".join(_incident(each) for each in made if inspect.isfunction(each))
+    return "\n\n".join(map(_incident, incident_functions().values()))
 
 
 def _incident(made: Callable[..., Any]) -> str:
     parameters = ", ".join(inspect.signature(made).parameters)
     rows = [f"- `{name}`: {_markdown(meaning)}" for name, meaning in documented(made, "Args").items()]
-    return "\n\n".join([f"### `{made.__name__}({parameters})`", _prose(made), "\n".join(rows)])
+    code = incident_example(made.__name__).read_text(encoding="utf-8").strip()
+    return "\n\n".join(
+        [f"### `{made.__name__}({parameters})`", _prose(made), "\n".join(rows), f"```python\n{code}\n```"]
+    )
 
 
 def _parameter(field: "Field[Any]") -> str:

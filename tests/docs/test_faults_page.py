@@ -1,17 +1,27 @@
 """The page on faults is of today, and every fault has its place and its example on it."""
 
 import inspect
-from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import pytest
-from faults_page import COMMON, EXAMPLES, PAGE, documented, example, page, run, shown, triggers
+from faults_page import (
+    COMMON,
+    EXAMPLES,
+    PAGE,
+    documented,
+    example,
+    incident_example,
+    incident_functions,
+    page,
+    run,
+    shown,
+    triggers,
+)
 from markdown_pages import read
 
 import testbed
-from testbed.chaos import incidents, poison_kinds, trigger
+from testbed.chaos import poison_kinds, trigger
 from testbed.chaos.catalogue import FAULTS, faults_from_json, to_json
 from testbed.chaos.fault import Fault
 
@@ -82,17 +92,15 @@ def test_every_kind_of_poison_is_on_the_page(kind: str) -> None:
     assert f"| `{kind}` | " in read("docs/faults.md")
 
 
-def public(module: Any) -> Sequence[str]:
-    return [name for name, each in inspect.getmembers(module, inspect.isfunction) if each.__module__ == module.__name__]
-
-
-@pytest.mark.parametrize("name", public(incidents))
-def test_every_incident_is_on_the_page(name: str) -> None:
-    """Under its name, with its parameters."""
-    parameters = ", ".join(
-        str(each).partition(":")[0] for each in inspect.signature(getattr(incidents, name)).parameters
-    )
+@pytest.mark.parametrize("name", incident_functions())
+def test_every_incident_is_on_the_page_with_its_example(name: str) -> None:
+    """Under its name, with its parameters; the example makes faults, by this incident."""
+    parameters = ", ".join(inspect.signature(incident_functions()[name]).parameters)
     assert f"`{name}({parameters})`" in read("docs/faults.md")
+    text = incident_example(name).read_text(encoding="utf-8")
+    assert f"incidents.{name}(" in text
+    assert "assert " in text
+    assert all(isinstance(fault, Fault) for fault in run(incident_example(name))["chaos"])
 
 
 def test_the_examples_stand_beside_this_test() -> None:
