@@ -112,7 +112,7 @@ def _main() -> None:
             seconds = time.perf_counter() - started
             page = (folder / "report.html").stat().st_size / 2**10
         print(
-            f"ledger and report of {requests:,} requests{aim}: {seconds:.1f} s, {said.stdout.strip()} MB,"
+            f"ledger and report of {requests:,} requests{aim}: {seconds:.1f} s, {said.stdout.strip()},"
             f" from {size:,.0f} MB of records; report.html {page:.0f} KB"
         )
 
@@ -120,6 +120,7 @@ def _main() -> None:
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         judge_run(Path(sys.argv[1]))
-        print(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:.0f}")
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        print(f"{used.ru_utime + used.ru_stime:.1f} s of a core, {used.ru_maxrss / 2**10:.0f} MB")
     else:
         _main()
