@@ -84,6 +84,9 @@ class PostgresBlackHole(CallFault):
 class PostgresRefused(CallFault):
     """Refuses connections to Postgres, which never sees them.
 
+    Connections of one user to one database are attempts of the same call: which environment is refused depends on who
+    comes first.
+
     Attributes:
         sqlstate: ``"53300"``: no connection is left for an ordinary user; ``"57P03"``: the server is starting up.
             Empty resets the connection, as where nobody listens any more: only that TCP's own handshake, which is over

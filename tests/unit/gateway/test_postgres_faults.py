@@ -5,6 +5,7 @@ import socket
 import struct
 import time
 from contextlib import closing, nullcontext, suppress
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -442,6 +443,15 @@ def test_the_opening_of_a_session_can_be_slow(harness: Harness) -> None:
 # Clients that do not wait for answers
 
 
+SYNC, FLUSH = (kind + struct.pack("!I", 4) for kind in (b"S", b"H"))
+
+
+def statement(text: str) -> bytes:
+    """A statement of the extended protocol, without an end."""
+    parts = [(b"P", b"\0" + text.encode() + b"\0\0\0"), (b"B", bytes(8)), (b"E", bytes(5))]
+    return b"".join(kind + struct.pack("!I", len(body) + 4) + body for kind, body in parts)
+
+
 def all_from(client: socket.socket, until: bytes = b"\0impossible") -> bytes:
     """What comes until the connection breaks, or these bytes did."""
     received = b""
@@ -471,6 +481,23 @@ def test_only_the_statement_that_is_hit_fails(harness: Harness, sqlstate: str) -
         received = all_from(client, until=f"C{sqlstate}".encode())
         assert received.index(b"C42703") < received.index(f"C{sqlstate}".encode())
     assert rows(harness.server) == 0
+
+
+@pytest.mark.parametrize("fault", [SqlError(sqlstate="40001"), PostgresReset(position="after")], ids=["error", "lost"])
+@pytest.mark.parametrize("waits", [False, True])
+def test_in_a_pipeline_that_has_failed_nothing_is_left_to_hit(
+    harness: Harness, fault: CallFault, *, waits: bool
+) -> None:
+    """Postgres skips all up to the sync, whatever a fault would do to it, and is ready again then."""
+    with closing(raw_session(harness)) as client:
+        client.sendall(statement("SELECT nowhere") + FLUSH)
+        if waits:
+            assert b"C42703" in all_from(client, until=b"C42703")
+        harness.arm(replace(fault, when=nth(1)))
+        client.sendall(statement("SELECT 1") + FLUSH + (SYNC if waits else b""))
+        received = all_from(client, until=b"Z\0\0\0\x05I" if waits else b"C42703")
+        assert (b"Z\0\0\0\x05I" in received) is waits
+        assert b"40001" not in received
 
 
 # Decisions
