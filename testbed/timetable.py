@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import cache
 from typing import Any, cast
 
 from testbed.chaos.timed import Part, TimedFault
@@ -27,6 +28,7 @@ class TrialWorld:
     def __init__(self, bed: RunningTestbed, database: str) -> None:
         self._bed = bed
         self._database = database
+        self._client = cache(lambda url, service: Aws(url).client(service))  # to make one takes its time
 
     def part(self, name: str) -> Part:
         """A part of the engine."""
@@ -39,8 +41,9 @@ class TrialWorld:
         """
 
         def call() -> dict[str, Any]:
-            client = Aws(self._bed.engine.localstack_url).client(service)
-            answer: dict[str, Any] = getattr(client, operation)(**parameters)
+            answer: dict[str, Any] = getattr(self._client(self._bed.engine.localstack_url, service), operation)(
+                **parameters
+            )
             return answer
 
         calling = asyncio.ensure_future(in_daemon_thread(call))
