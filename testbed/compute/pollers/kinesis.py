@@ -64,7 +64,11 @@ class KinesisSource(StreamSource):
 
     async def read(self, shard_id: str, iterator: str) -> Page:
         """GetRecords."""
-        params = {"ShardIterator": iterator, "Limit": self.most_per_call}
+        params = {
+            "ShardIterator": iterator,
+            "StreamARN": self.poller.mapping.source_arn,  # the iterator says nothing: faults would not know the stream
+            "Limit": self.most_per_call,
+        }
         answer = await self.poller.call("kinesis", "GetRecords", params)
         mapping, raw = self.poller.mapping, answer["Records"]
         return Page(

@@ -62,6 +62,8 @@ async def test_full_reads_follow_each_other_and_others_wait_a_second() -> None:
     before = world.aws.count("GetRecords")
     await asyncio.sleep(10)
     assert world.aws.count("GetRecords") - before == pytest.approx(10, abs=1)
+    arns = {params["StreamARN"] for operation, params in world.aws.calls if operation == "GetRecords"}
+    assert arns == {"arn:aws:kinesis:us-east-1:000000000000:stream/s"}  # a fault of one stream must know its polls
     await world.fleet.stop()
 
 
