@@ -14,6 +14,7 @@ from testbed.chaos.schedule import Hit, named
 from testbed.errors import UsageError
 from testbed.ledger.jsonl import read_journal
 from testbed.load.orders import Request
+from testbed.run_folder import BROKEN_OFF
 from testbed.scenario import Architecture, Scenario
 
 _AS_IT_WAS: Final = "replay it with the scenario as it was, or use testbed run --seed: that decides anew what is hit"
@@ -25,7 +26,7 @@ class EarlierRun:
 
     Attributes:
         hits: What its faults hit, by architecture.
-        is_whole: Whether its journal goes on until its end; what was hit after that of a killed run, nobody knows.
+        is_whole: Whether it came to its end; what a run that broke off would have hit after that, nobody knows.
     """
 
     hits: Mapping[str, Sequence[Hit]]
@@ -78,7 +79,8 @@ def earlier_run(run_dir: Path, scenario: Scenario, requests: Sequence[Request]) 
             )
         if "identity" in hop:  # timed faults begin at their times again
             hits[architecture].append((fault, hop["identity"], hop["attempt"]))
-    return EarlierRun(hits, (run_dir / "verdict.json").exists() and not _is_torn(journal))
+    ended = (run_dir / "verdict.json").exists() and not (run_dir / BROKEN_OFF).exists()
+    return EarlierRun(hits, ended and not _is_torn(journal))
 
 
 def missed_line(architecture: str, hits: int, missed: Mapping[str, int]) -> str:

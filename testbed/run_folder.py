@@ -17,6 +17,8 @@ import psutil
 from testbed.errors import HarnessError, UsageError
 
 SCHEMA_VERSION: Final = 1
+BROKEN_OFF: Final = "broken-off.json"
+"""Why a run broke off; one that came to its end has none."""
 _HINT: Final = "runs/latest is the folder of the last run"
 _DECIDING: Final = (
     "serverless-testbed",

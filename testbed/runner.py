@@ -15,7 +15,7 @@ from testbed.load.orders import Request
 from testbed.own_lines import shortened
 from testbed.replay import EarlierRun, deciding, earlier_run, missed_line
 from testbed.report.console import Progress
-from testbed.run_folder import RunFolder, RunOptions, unwritable
+from testbed.run_folder import BROKEN_OFF, RunFolder, RunOptions, unwritable
 from testbed.running import RunningTestbed, running_testbed
 from testbed.scenario import Scenario
 from testbed.standing import Standing, standing_testbed
@@ -79,6 +79,7 @@ async def run_scenario(
         write_down(folder, verdict)
         return verdict
     with suppress(TestbedError):  # a second message would hide what ended the run
+        folder.write_json(BROKEN_OFF, {"reason": _reason(run.broken_by)})
         write_down(folder, verdict)
     raise run.broken_by
 

@@ -14,7 +14,7 @@ from testbed.chaos.trigger import at_most
 from testbed.errors import HarnessError, UsageError
 from testbed.load.orders import Request
 from testbed.replay import EarlierRun, deciding, earlier_run, missed_line
-from testbed.run_folder import RunFolder, RunOptions
+from testbed.run_folder import BROKEN_OFF, RunFolder, RunOptions
 
 SCENARIO = Scenario(
     name="s",
@@ -79,6 +79,12 @@ def test_a_torn_journal_tells_what_it_has(run_dir: Path) -> None:
     assert read(run_dir) == EarlierRun({"a": [("throttle-1", "i", 1)]}, is_whole=False)
     journal(run_dir, HOPS)
     (run_dir / "verdict.json").unlink()
+    assert not read(run_dir).is_whole
+
+
+def test_an_interrupted_run_is_not_whole(run_dir: Path) -> None:
+    """It has a verdict all the same, and says why it broke off."""
+    (run_dir / BROKEN_OFF).write_text('{"reason": "the run was interrupted"}')
     assert not read(run_dir).is_whole
 
 

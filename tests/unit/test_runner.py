@@ -406,6 +406,7 @@ async def test_a_death_breaks_the_run_off_and_is_written_down(bed: FakeBed, fold
     ]
     for name in ("manifest.json", "report.html", "junit.xml"):
         assert (folder.path / name).stat().st_size
+    assert json.loads((folder.path / "broken-off.json").read_text()) == {"reason": "LocalStack was killed by SIGKILL"}
 
 
 def keys(document: Any) -> Any:
