@@ -87,6 +87,8 @@ class MappingOff(TimedFault):
             for uuid in enabled:
                 undoing.push_async_callback(_switch, world, uuid, on=True)
                 await _switch(world, uuid, on=False)
+            for uuid in enabled:
+                await _settled(world, uuid)
             yield
 
 
