@@ -46,6 +46,7 @@ async def keep_up(
             await _deploy(bed, scenario)
         else:  # what is deployed has taken the names that a run would need
             print(_how_to_run(bed, token), flush=True)  # noqa: T201 - the same
+        print(_how_to_break(bed, token), flush=True)  # noqa: T201 - the same
         print("\nCtrl-C stops everything.", flush=True)  # noqa: T201 - the same
         death = await bed.died()
         raise EngineDiedError(death.part, death.how, death.log_tail, hint="start it again")
@@ -74,6 +75,19 @@ def _how_to_run(bed: RunningTestbed, token: str) -> str:
             "",
             f"  export TESTBED_TOKEN={token}",
             f"  testbed run flash-sale --endpoint {bed.aws.endpoint_url} --dsn {shlex.quote(dsn)}",
+        ]
+    )
+
+
+def _how_to_break(bed: RunningTestbed, token: str) -> str:
+    fault = '{"type": "Throttle", "service": "sqs", "probability": 0.5}'
+    return "\n".join(
+        [
+            "",
+            "Faults act until they are removed, or a run begins:",
+            "",
+            f"  curl -H 'x-testbed-token: {token}' {bed.aws.endpoint_url}/_testbed/chaos -d '{fault}'",
+            f"  curl -H 'x-testbed-token: {token}' {bed.aws.endpoint_url}/_testbed/chaos -X DELETE",
         ]
     )
 

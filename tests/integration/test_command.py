@@ -2,8 +2,10 @@
 
 import json
 import re
+import shlex
 import signal
 import socket
+import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -220,7 +222,7 @@ def list_buckets(endpoint: str) -> bytes:
 
 @pytest.mark.usefixtures("mode")
 def test_up_deploys_and_says_how_to_use_it(tmp_path: Path) -> None:
-    """Endpoint, database and addresses are printed; an order can be posted; Ctrl-C is the good end."""
+    """Endpoint, database and addresses are printed, orders can be posted and faults added; Ctrl-C is the good end."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -232,6 +234,9 @@ def test_up_deploys_and_says_how_to_use_it(tmp_path: Path) -> None:
         address = re.search(r"direct\n  POST (\S+)", up.out)
         assert address
         assert post_order(address[1]) == 201
+        add, remove = (shlex.split(line) for line in re.findall(r"  (curl .*_testbed/chaos .*)\n", up.out))
+        assert json.loads(subprocess.check_output(add))["added"] == ["throttle-1"]
+        assert json.loads(subprocess.check_output(remove))["faults"] == []
         up.process.send_signal(signal.SIGINT)
         assert up.wait() == 0
     said = up.err.splitlines()
