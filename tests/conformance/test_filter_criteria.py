@@ -176,3 +176,9 @@ def test_what_lambda_does_not_know_is_no_filter(pattern: str) -> None:
     """Developer guide: the operators of the table are all; Lambda refuses others when the mapping is created."""
     with pytest.raises(InvalidFilterError):
         parse_filters([pattern], "sqs")
+
+
+def test_a_body_that_is_nested_too_deeply_is_a_plain_string() -> None:
+    """As what is no JSON: a poller goes on."""
+    deep = '{"a": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    assert decoded(deep) == deep

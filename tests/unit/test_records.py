@@ -33,6 +33,7 @@ MESSAGES = {
                     ),
                 },
                 {"MessageId": "d1", "Body": '{"id": "o-2", "order": 8}'},
+                {"MessageId": "x0", "Body": "[" * 100_000 + "]" * 100_000},
                 {"MessageId": "x1", "Body": '["no order"]'},
                 {"MessageId": "x2", "Body": "no JSON"},
             ]
@@ -151,7 +152,7 @@ def test_an_emulator_that_does_not_answer_is_no_empty_queue() -> None:
 
 def test_an_event_that_was_given_up_is_known_by_its_id(emulator: str) -> None:
     """In the record for a destination, or in a dead letter; what is neither counts all the same."""
-    others = {"message x1": 1, "message x2": 1}
+    others = {"message x0": 1, "message x1": 1, "message x2": 1}
     assert AsyncFailures("given-up").ids(places(emulator)) == Counter({"o-1": 1, "o-2": 1, **others})
     by_order = AsyncFailures("given-up", id_of=lambda event: event["order"])
     assert by_order.ids(places(emulator)) == Counter({"7": 1, "8": 1, **others})

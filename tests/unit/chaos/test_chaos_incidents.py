@@ -79,6 +79,10 @@ def test_a_retry_storm_executes_what_it_does_not_answer_in_time() -> None:
     assert decision.delay == 0
     assert 3.75 <= decision.delay_after <= 6.25
     assert decision.answering is None or decision.answering.executed
+    calls = [Call("sqs", "X", "q", "client", f"{n}", 1, 15.0) for n in range(400)]
+    late, lost = (Schedule([fault], seed=1) for fault in incidents.retry_storm("sqs", WINDOW, share=0.8))
+    assert 280 < sum(late.decide(call) is not None for call in calls) < 360
+    assert 120 < sum(lost.decide(call) is not None for call in calls) < 200
 
 
 def test_a_stampede_kills_first_and_then_starts_slowly() -> None:
