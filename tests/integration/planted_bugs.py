@@ -39,7 +39,6 @@ from testbed.chaos.latency import Latency
 from testbed.chaos.partial_failure import PartialFailure
 from testbed.chaos.postgres_connection import PostgresReset
 from testbed.chaos.sql_error import SqlError
-from testbed.chaos.taken_away import MappingOff
 from testbed.chaos.trigger import at_most, attempts
 from testbed.ledger.reconcile import ANOMALIES
 from testbed.records import DynamoDbTable
@@ -416,7 +415,7 @@ BUGS: Final = (
         mending="a visibility timeout above the function's",
         fault="a slow database",
         faults=lambda _: [SlowPostgres(latency_ms=250)],
-        orders=24,
+        orders=14,
         caught=("duplicated",),
     ),
     PlantedBug(
@@ -435,8 +434,10 @@ BUGS: Final = (
         naive=Queued(receives=0, retention=1),
         mended=Queued(),
         mending="SQS's own retention of four days, and a dead-letter queue",
-        fault="the mapping is off for two and a half seconds",
-        faults=lambda name: [MappingOff(function=f"{name}-consumer", at=0, seconds=2.5)],
+        fault="ReceiveMessage is throttled for three and a half seconds",
+        faults=lambda name: [
+            Throttle(service="sqs", operations=("ReceiveMessage",), resources=(name,), during=(0, 3.5))
+        ],
         caught=("lost",),
     ),
     PlantedBug(
@@ -527,7 +528,7 @@ BUGS: Final = (
         mended=Direct(handler="mended/commit_once"),
         mending="the order's id is the key",
         fault="COMMIT is executed, and the connection breaks before the reply",
-        faults=lambda _: [PostgresReset(operations=("Commit",), position="after", when=at_most(5))],
+        faults=lambda _: [PostgresReset(operations=("Commit",), position="after", when=at_most(2))],
         caught=("duplicated",),
     ),
     PlantedBug(
@@ -549,7 +550,7 @@ BUGS: Final = (
         mended=Charged(client="mended/retry_with_a_key"),
         mending="it sends the customer's key",
         fault="environments are killed after their handler has returned",
-        faults=lambda name: [EnvironmentKilled(resources=(f"{name}-charge",), moment="after", when=at_most(5))],
+        faults=lambda name: [EnvironmentKilled(resources=(f"{name}-charge",), moment="after", when=at_most(2))],
         caught=("duplicated",),
     ),
     PlantedBug(
