@@ -101,8 +101,6 @@ class ServerSide(asyncio.Protocol):
         if self._transport is None:
             return  # given up
         self._transport = None
-        if self._whole is not None:
-            self.let_through()
         if self.accepted:
             self._proxy.closed()
         self._session.server_lost(exc)

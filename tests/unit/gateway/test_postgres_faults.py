@@ -32,6 +32,7 @@ from testbed.chaos.postgres_connection import PostgresBlackHole, PostgresRefused
 from testbed.chaos.slow_postgres import PostgresBandwidth
 from testbed.chaos.sql_error import SqlError
 from testbed.chaos.trigger import attempts, nth
+from testbed.gateway.postgres_server_side import ServerSide
 
 INSERT = "INSERT INTO orders VALUES (%s, %s)"
 STATES = [
@@ -431,6 +432,20 @@ def test_an_answer_can_be_late(harness: Harness) -> None:
         assert b"INSERT 0 1" in received
 
 
+def test_a_session_that_ends_while_an_answer_is_late_ends_after_it(harness: Harness) -> None:
+    """What was answered is answered; Postgres's last words follow."""
+    with closing(raw_session(harness)) as client:
+        harness.gate = asyncio.Event()
+        harness.arm(Latency(service="postgres", latency_ms=700, position="after"))
+        client.sendall(query("SELECT 'late'"))
+        harness.wait_until(lambda: harness.slept == [0.7])
+        with psycopg.connect(harness.server.dsn(), autocommit=True) as direct:
+            direct.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+        harness.release()
+        received = all_from(client)
+        assert 0 < received.index(b"late") < received.index(b"C57P01")
+
+
 def test_the_opening_of_a_session_can_be_slow(harness: Harness) -> None:
     """Both ways, once."""
     harness.arm(PostgresBandwidth(bytes_per_second=1_000, operations=("Connect",)))
@@ -443,13 +458,17 @@ def test_the_opening_of_a_session_can_be_slow(harness: Harness) -> None:
 # Clients that do not wait for answers
 
 
-SYNC, FLUSH = (kind + struct.pack("!I", 4) for kind in (b"S", b"H"))
+def message(kind: bytes, body: bytes = b"") -> bytes:
+    return kind + struct.pack("!I", len(body) + 4) + body
 
 
-def statement(text: str) -> bytes:
-    """A statement of the extended protocol, without an end."""
-    parts = [(b"P", b"\0" + text.encode() + b"\0\0\0"), (b"B", bytes(8)), (b"E", bytes(5))]
-    return b"".join(kind + struct.pack("!I", len(body) + 4) + body for kind, body in parts)
+def parse(text: str) -> bytes:
+    return message(b"P", b"\0" + text.encode() + bytes(3))
+
+
+READY = b"Z\0\0\0\x05I"
+SYNC, FLUSH = message(b"S"), message(b"H")
+BIND_AND_EXECUTE = message(b"B", bytes(8)) + message(b"E", bytes(5))
 
 
 def all_from(client: socket.socket, until: bytes = b"\0impossible") -> bytes:
@@ -483,6 +502,41 @@ def test_only_the_statement_that_is_hit_fails(harness: Harness, sqlstate: str) -
     assert rows(harness.server) == 0
 
 
+def test_the_statement_without_a_name_is_still_there(harness: Harness) -> None:
+    """A client may bind it again after its execution has failed, as with an error of Postgres's own."""
+    with closing(raw_session(harness)) as client:
+        client.sendall(parse("SELECT 'still here'") + SYNC)
+        all_from(client, until=READY)
+        harness.arm(SqlError(sqlstate="40001", when=nth(1)))
+        client.sendall(BIND_AND_EXECUTE + SYNC)
+        assert b"C40001" in all_from(client, until=READY)
+        client.sendall(BIND_AND_EXECUTE + SYNC)
+        assert b"still here" in all_from(client, until=READY)
+
+
+def test_a_slow_line_stops_the_server(harness: Harness) -> None:
+    """Back-pressure: of a large result no more is read than what is on its way."""
+    with closing(raw_session(harness)) as client:
+        (session,) = harness.proxy._sessions
+        harness.gate = asyncio.Event()
+        harness.arm(PostgresBandwidth(bytes_per_second=1e9))
+        client.sendall(query("SELECT repeat('x', 1000) FROM generate_series(1, 20000)"))
+        harness.wait_until(lambda: len(harness.slept) == 1)
+        harness.release()
+        harness.gate = asyncio.Event()
+        harness.wait_until(lambda: len(harness.slept) == 2)
+        assert session._server._transport is not None
+        deadline = time.monotonic() + 20
+        while session._server._transport.is_reading():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        harness.release()
+        harness.gate = None
+        received = 0
+        while received < 20_000_000:
+            received += len(client.recv(1 << 20))
+
+
 @pytest.mark.parametrize("fault", [SqlError(sqlstate="40001"), PostgresReset(position="after")], ids=["error", "lost"])
 @pytest.mark.parametrize("waits", [False, True])
 def test_in_a_pipeline_that_has_failed_nothing_is_left_to_hit(
@@ -490,14 +544,41 @@ def test_in_a_pipeline_that_has_failed_nothing_is_left_to_hit(
 ) -> None:
     """Postgres skips all up to the sync, whatever a fault would do to it, and is ready again then."""
     with closing(raw_session(harness)) as client:
-        client.sendall(statement("SELECT nowhere") + FLUSH)
+        client.sendall(parse("SELECT nowhere") + BIND_AND_EXECUTE + FLUSH)
         if waits:
             assert b"C42703" in all_from(client, until=b"C42703")
         harness.arm(replace(fault, when=nth(1)))
-        client.sendall(statement("SELECT 1") + FLUSH + (SYNC if waits else b""))
-        received = all_from(client, until=b"Z\0\0\0\x05I" if waits else b"C42703")
-        assert (b"Z\0\0\0\x05I" in received) is waits
+        client.sendall(parse("SELECT 1") + BIND_AND_EXECUTE + FLUSH + (SYNC if waits else b""))
+        received = all_from(client, until=READY if waits else b"C42703")
+        assert (READY in received) is waits
         assert b"40001" not in received
+
+
+class Ears:
+    """A session that keeps what its client would get."""
+
+    observed = True
+
+    def __init__(self) -> None:
+        self.got = b""
+
+    def answer(self, data: bytes) -> None:
+        self.got += data
+
+
+async def test_what_was_begun_to_be_heard_gets_through_whole(harness: Harness) -> None:
+    """However the network cuts it: whole messages that nobody took, and the start of one."""
+    ears = Ears()
+    side = ServerSide(ears, harness.proxy)  # type: ignore[arg-type]
+    side.listen()
+    side.data_received(b"C\0\0\0\x05\0Z\0\0\0\x05I" + b"N\0\0")
+    assert await side.heard() == [(ord("C"), b"C\0\0\0\x05\0"), (ord("Z"), READY)]
+    side.data_received(b"\0\x05!N\0\0\0\x05?S\0")
+    assert ears.got == b""
+    side.let_through()
+    side.data_received(b"\0\0\x04")
+    assert ears.got == b"N\0\0\0\x05!N\0\0\0\x05?S\0\0\0\x04"
+    harness.proxy.open_sessions = 0
 
 
 # Decisions

@@ -142,6 +142,8 @@ def test_a_client_that_does_not_read_stops_the_server(harness: Harness) -> None:
         server.pause_reading = lambda: (pause(), paused.set())[0]  # type: ignore[func-returns-value,method-assign]
         client.sendall(query("SELECT repeat('x', 1000) FROM generate_series(1, 50000)"))
         assert paused.wait(PATIENCE)
+        assert server._transport is not None
+        assert not server._transport.is_reading()
         received, end = 0, b""
         while not end.endswith(b"Z\0\0\0\x05I"):
             chunk = client.recv(1 << 20)
