@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from testbed import Throttle
 from testbed.catalog import found_again, load_scenario, prepared, scenario_paths
+from testbed.chaos.catalogue import to_json
 from testbed.errors import UsageError
 from testbed.run_folder import RunOptions
 
@@ -134,3 +136,14 @@ def test_options_shape_the_scenario() -> None:
     assert chosen.poison is None
     assert chosen.traffic == sale.traffic.scaled(0.1)
     assert prepared(sale, RunOptions(scenario="flash-sale", seed=1)) == sale
+
+
+def test_other_faults_take_the_place_of_the_scenario_s() -> None:
+    """Poison belongs to the orders and stays; windows are those of the faults, whatever the scale."""
+    sale = load_scenario("flash-sale")
+    throttle = Throttle(name="one", service="sqs", probability=0.5, during=(0, 2))
+    options = RunOptions(scenario="flash-sale", seed=1, scale=0.5, chaos=to_json([throttle]))
+    chosen = prepared(sale, options)
+    assert list(chosen.chaos) == [sale.poison, throttle]
+    assert all(not architecture.chaos for architecture in chosen.architectures)
+    assert chosen.traffic == sale.scaled(0.5).traffic

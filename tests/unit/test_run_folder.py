@@ -12,7 +12,13 @@ from testbed.errors import HarnessError, UsageError
 from testbed.run_folder import RunFolder, RunOptions, read_options, unwritable
 
 OPTIONS = RunOptions(
-    scenario="/somewhere/mine.py", seed=7, seed_from="generated", architectures=("a", "b"), scale=0.5, no_chaos=True
+    scenario="/somewhere/mine.py",
+    seed=7,
+    seed_from="generated",
+    architectures=("a", "b"),
+    scale=0.5,
+    no_chaos=True,
+    chaos=[{"type": "Throttle", "service": "sqs", "during": [0, 1.5]}],
 )
 
 
