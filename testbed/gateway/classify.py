@@ -66,9 +66,9 @@ def classify(request: Inbound) -> Target | None:
     content_type = request.headers.get("Content-Type", "")
     if request.method == "POST" and content_type.startswith("application/x-www-form-urlencoded"):
         form = parse_qs(request.body.decode("utf-8", "replace"), keep_blank_values=True)
-        return _query_target(form, candidates)
+        return _query_target(form, candidates, request.path)
     if "Action" in query and request.path == "/":
-        return _query_target(query, candidates)
+        return _query_target(query, candidates, request.path)
     return _rest_target(request, query, candidates)
 
 
@@ -102,12 +102,12 @@ def _rpc_v2_target(shape_name: str, operation: str, candidates: tuple[str, ...])
     return Target(service, operation, "") if service else None
 
 
-def _query_target(form: Mapping[str, list[str]], candidates: tuple[str, ...]) -> Target | None:
+def _query_target(form: Mapping[str, list[str]], candidates: tuple[str, ...], path: str) -> Target | None:
     operation = form.get("Action", [""])[0]
     for service in candidates:
         if operation in service_model(service).operation_names:
             members = {name: values[0] for name, values in form.items()}
-            return Target(service, operation, _resource_of_members(members))
+            return Target(service, operation, _resource_of_members(members) or unquote(path.rpartition("/")[2]))
     return None
 
 

@@ -71,6 +71,8 @@ def test_what_an_api_before_a_queue_has_accepted_is_in_the_queue(bed: RunningTes
     assert sorted(json.loads(message["Body"])["order"] for message in received["Messages"]) == [0, 1, 2]
     hops = journal.wait_for("api", count=5, api_id=api, stage="live", resource="/orders")
     assert [hop["cause"] for hop in hops] == [None, None, None, "throttle", "throttle"]
+    sent = journal.wait_for("aws", count=3, operation="SendMessage", resource=queue, status=200)
+    assert {hop["caller"] for hop in sent} == {"emulator"}
 
 
 @pytest.mark.rule("rest-api.api-key", "rest-api.quota")

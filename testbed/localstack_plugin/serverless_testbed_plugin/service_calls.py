@@ -34,6 +34,26 @@ def name_step_functions() -> None:
     boto_client.boto_client_for = boto_client_for
 
 
+def send_forms_to_queues_through_the_gateway() -> None:
+    """Do so with what REST APIs post to the path of a queue, which LocalStack answers before its services."""
+    from localstack.aws.connect import INTERNAL_REQUEST_PARAMS_HEADER  # noqa: PLC0415  # see start.install
+    from localstack.http import Response  # noqa: PLC0415  # the same
+    from localstack.services.sqs import query_api  # noqa: PLC0415  # the same
+
+    handle: Callable[..., Any] = query_api.handle_request
+
+    def handle_request(request: Any, region: str) -> Any:
+        if INTERNAL_REQUEST_PARAMS_HEADER not in request.headers or plane.CALLER_HEADER in request.headers:
+            return handle(request, region)
+        try:
+            answer = _answer(request)
+        except HTTPError as error:
+            return Response(f"the call was not answered: {error}", status=503)
+        return Response(answer.data, status=answer.status, headers=_end_to_end(answer.headers))
+
+    query_api.handle_request = handle_request
+
+
 def forward(chain: Any, context: Any, response: Any) -> None:
     """Request handler: answer the call of another service with what the gateway answers, which asks LocalStack again.
 
@@ -43,23 +63,28 @@ def forward(chain: Any, context: Any, response: Any) -> None:
     if not is_for_another_service(context):
         return
     from localstack.aws.api import CommonServiceException  # noqa: PLC0415  # see start.install
-    from rolo.request import get_full_raw_path  # noqa: PLC0415  # the same
 
-    request = context.request
-    headers = {name: value for name, value in request.headers.items() if name.lower() not in _OF_THE_CONNECTION}
     try:
-        answer = plane.send(
-            request.method, get_full_raw_path(request), request.get_data(), headers, read_seconds=_READ_SECONDS
-        )
+        answer = _answer(context.request)
     except HTTPError as error:
         message = f"The call of {context.service.service_name} was not answered: {error}"
         raise CommonServiceException("ServiceUnavailable", message, status_code=503) from error
     response.status_code = answer.status
     response.data = answer.data
-    for name, value in answer.headers.items():
-        if name.lower() not in _OF_THE_CONNECTION:
-            response.headers[name] = value
+    for name, value in _end_to_end(answer.headers).items():
+        response.headers[name] = value
     chain.stop()
+
+
+def _answer(request: Any) -> Any:
+    from rolo.request import get_full_raw_path  # noqa: PLC0415  # see start.install
+
+    path, headers = get_full_raw_path(request), _end_to_end(request.headers)
+    return plane.send(request.method, path, request.get_data(), headers, read_seconds=_READ_SECONDS)
+
+
+def _end_to_end(headers: Any) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.lower() not in _OF_THE_CONNECTION}
 
 
 def is_for_another_service(context: Any) -> bool:

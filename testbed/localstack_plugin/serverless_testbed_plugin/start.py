@@ -48,6 +48,7 @@ def install() -> None:
     provision_in_the_plane()
     deliver_by_the_plane()
     service_calls.name_step_functions()
+    service_calls.send_forms_to_queues_through_the_gateway()
     queues.count_in_queues()
     expire_messages_as_sqs_does()
     handlers.serve_custom_service_request_handlers.append(refuse)

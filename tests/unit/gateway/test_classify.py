@@ -95,3 +95,11 @@ def test_presigned_url_is_classified_by_its_query() -> None:
         "/bucket/key?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=test%2F20260101%2Fus-east-1%2Fs3%2Faws4_request"
     )
     assert classify(Inbound("GET", target, CIMultiDict())) == Target("s3", "GetObject", "bucket")
+
+
+def test_the_queue_of_a_form_is_the_path_where_no_field_names_it() -> None:
+    """As REST APIs call SQS, and old clients."""
+    scope = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/sqs/aws4_request, Signature=0"
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Authorization": scope}
+    request = Inbound("POST", "/000000000000/orders", CIMultiDict(headers), b"Action=SendMessage&MessageBody=m")
+    assert classify(request) == Target("sqs", "SendMessage", "orders")
