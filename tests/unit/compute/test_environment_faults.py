@@ -127,7 +127,7 @@ async def test_no_timer_outlives_its_invoke(compute: Compute, effect: Effect) ->
     result = await invoke(compute, {"id": "a", "fails": True}, effect)
     assert_killed(result, "Runtime.ExitError" if isinstance(effect, Killed) else "Runtime.OutOfMemory")
     timers = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]  # nothing public tells of them
-    assert [timer for timer in timers if not timer.cancelled() and "execution._end" in repr(timer)] == []
+    assert [timer for timer in timers if not timer.cancelled() and "_end(" in repr(timer)] == []
     assert (await invoke(compute, {"id": "b", "seconds": 0.5})).cause is None
 
 
