@@ -21,13 +21,15 @@ from testbed.chaos.delivery import EarlyVisibility, LateDelivery
 from testbed.chaos.duplicate import Duplicate
 from testbed.chaos.environment_lost import EnvironmentKilled, OutOfMemory, SlowColdStart
 from testbed.chaos.fault import CallFault, Fault, Window
-from testbed.chaos.invocation import InvocationError, InvocationHttpResponse
+from testbed.chaos.invocation import InvocationDelay, InvocationError, InvocationHttpResponse
 from testbed.chaos.latency import Latency
 from testbed.chaos.lost_reply import LostReply, Unreachable
 from testbed.chaos.part_down import PartDown
 from testbed.chaos.partial_failure import BATCHES, PartialFailure
+from testbed.chaos.postgres_connection import PostgresBlackHole, PostgresRefused, PostgresReset
 from testbed.chaos.service_error import ServiceError
-from testbed.chaos.slow_postgres import SlowPostgres
+from testbed.chaos.slow_postgres import PostgresBandwidth, SlowPostgres
+from testbed.chaos.sql_error import SqlError
 from testbed.chaos.taken_away import ConcurrencyTaken, MappingOff
 from testbed.chaos.throttle import Throttle
 from testbed.chaos.timed import TimedFault
@@ -222,11 +224,15 @@ def _named(kind: type[Fault], parts: Iterable[str]) -> str:
 
 
 def _is_aws(hop: Hop) -> bool:
-    return hop[0] != "postgres"
+    return not _is_postgres(hop)
 
 
 def _is_invoke(hop: Hop) -> bool:
     return hop[0] == "lambda" and hop[1] == "Invoke"
+
+
+def _is_postgres(hop: Hop) -> bool:
+    return hop[0] == "postgres"
 
 
 def _is_repeatable(hop: Hop) -> bool:
@@ -252,7 +258,13 @@ _MAKERS: Final[Mapping[type[Fault], _Maker]] = {
     EnvironmentKilled: _on_calls(_is_invoke, moment=("before", "during", "after")),
     OutOfMemory: _on_calls(_is_invoke),
     SlowColdStart: _on_calls(_is_invoke, seconds=(1.0, 3.0)),
-    SlowPostgres: _on_calls(lambda hop: hop[0] == "postgres", latency_ms=_MILLISECONDS),
+    InvocationDelay: _on_calls(_is_invoke, seconds=(1.0, 3.0)),
+    SlowPostgres: _on_calls(_is_postgres, latency_ms=_MILLISECONDS),
+    PostgresBandwidth: _on_calls(_is_postgres, bytes_per_second=(1000.0,)),
+    SqlError: _on_calls(_is_postgres, sqlstate=("40001", "57P01")),
+    PostgresReset: _on_calls(_is_postgres, position=("before", "after")),
+    PostgresRefused: _on_calls(_is_postgres, sqlstate=("53300", "")),
+    PostgresBlackHole: _on_calls(_is_postgres, seconds=(1.0, 3.0)),
     ConcurrencyTaken: _at_times(lambda surface: [{"function": name} for name in surface.functions], left=(1, 0)),
     MappingOff: _at_times(lambda surface: [{"function": name} for name in surface.consumers]),
     ConnectionsHogged: _at_times(_if_postgres, left=(2, 0)),
