@@ -39,7 +39,7 @@ lint: $(READY) ## check style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(READY) ## measure the speed of the data plane (tests/bench)
+bench: $(READY) ## measure the speed of the data plane and of the ledger (tests/bench)
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 images: $(READY) ## get or build the container images of LocalStack and Postgres
