@@ -107,7 +107,7 @@ def _report(session: Session, verdict: Verdict, say: Say) -> None:
         _print(session)
         first, last = hunt.best.tries
         if hunt.best.candidate.faults:
-            say(f"{name}: found after {first} tries, smallest after {last}, {hunt.tries} tries in all")
+            say(f"{name}: found at try {first}, smallest at try {last}, {hunt.tries} tries in all")
         else:
             say(f"{name}: breaks an expectation without any fault")
         if hunt.spent:

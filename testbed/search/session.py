@@ -113,7 +113,7 @@ class Session:
     def _found(self, found: Find) -> None:
         first, now = found.tries
         if first == now:
-            self.tell(f"{self.architecture}: found after {now} tries; looking for a smaller one")
+            self.tell(f"{self.architecture}: found at try {now}; looking for a smaller one")
         text = as_test(
             scenario=self.options.scenario,
             architecture=self.architecture,
