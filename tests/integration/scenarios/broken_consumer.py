@@ -56,7 +56,7 @@ SCENARIO = Scenario(
     summary="a consumer that acknowledges before it writes",
     database=Database(schema="CREATE TABLE orders (id text PRIMARY KEY)"),
     traffic=Traffic(arrivals=Constant(rate=40, seconds=3), order=lambda order_id, _: {"id": order_id}),
-    chaos=[SlowPostgres(name="slow-postgres", latency_ms=150, during=(0, 3))],
+    chaos=[SlowPostgres(name="slow-postgres", latency_ms=300, during=(0, 6))],
     architectures=[
         Architecture(
             name="naive",
