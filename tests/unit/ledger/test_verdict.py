@@ -254,3 +254,9 @@ def test_a_document_of_another_shape_is_refused(change: Any, message: str) -> No
     change(document)
     with pytest.raises(UsageError, match=message):
         RunVerdict.from_json(document)
+
+
+def test_an_anomaly_without_examples_is_not_named() -> None:
+    """The names under ``examples`` are what was found."""
+    verdict = ArchitectureVerdict(Facts(ledger=Ledger(lost=1, examples={"lost": ("o-1",), "ghost": ()})), ())
+    assert verdict.to_json()["examples"] == {"lost": ["o-1"]}
