@@ -66,6 +66,7 @@ def emulator() -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))  # what is left unread resets the connection
             assert self.headers["X-Amz-Target"] == "AmazonSQS.ReceiveMessage"
             assert "ShowInvisible=true" in self.path  # messages in flight are not lost
             name = self.path.partition("?")[0].rpartition("/")[2]
