@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from testbed.compute.aws import AwsCaller, AwsCallError
 from testbed.compute.functions import CALLER, Reference
+from testbed.compute.kept import kept
 from testbed.semantics.async_invoke import EventInvokeConfig
 
 _NOT_FOUND: Final = 404
@@ -27,15 +28,7 @@ class EventInvokeConfigs:
         Raises:
             AwsCallError: The emulator did not answer.
         """
-        task = self._known.get(reference)
-        if task is None:
-            task = self._known[reference] = asyncio.create_task(self._read(reference))
-        try:
-            return await asyncio.shield(task)
-        except BaseException:
-            if task.done() and self._known.get(reference) is task:
-                del self._known[reference]
-            raise
+        return await kept(self._known, reference, lambda: self._read(reference))
 
     def invalidate(self, name: str) -> None:
         """That of function ``name`` changed: read it again."""

@@ -17,6 +17,7 @@ from typing import Any, Final
 import aiohttp
 
 from testbed.compute.aws import AwsCaller, AwsCallError
+from testbed.compute.kept import kept
 
 CALLER: Final = "compute"
 """Whom the plane's own reads of functions are made for."""
@@ -133,16 +134,7 @@ class Functions:
             AwsCallError: The emulator does not know it, or did not answer.
             NotActiveError: It is still being created.
         """
-        task = self._known.get(reference)
-        if task is None:
-            task = self._known[reference] = asyncio.create_task(self._load(reference))
-            self.unread.add(reference.name)
-        try:
-            return await asyncio.shield(task)
-        except BaseException:
-            if task.done() and self._known.get(reference) is task:
-                del self._known[reference]
-            raise
+        return await kept(self._known, reference, lambda: self._load(reference))
 
     def invalidate(self, name: str) -> None:
         """Function ``name`` was created, changed or deleted: read it again."""
@@ -180,6 +172,7 @@ class Functions:
             await self._session.close()
 
     async def _load(self, reference: Reference) -> Function:
+        self.unread.add(reference.name)
         parameters = {"FunctionName": reference.name}
         if reference.qualifier:
             parameters["Qualifier"] = reference.qualifier

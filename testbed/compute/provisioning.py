@@ -138,7 +138,7 @@ class Provisioning:
                 await _until(allocation.starts_at(index))
                 if allocation.status is Status.FAILED:
                     break
-                starts.append(asyncio.create_task(self._start(function, allocation)))
+                starts.append(asyncio.create_task(self._start(key, function, allocation)))
             await asyncio.gather(*starts)
         except (AwsCallError, NotActiveError) as error:
             allocation.failed(str(error))
@@ -148,9 +148,10 @@ class Provisioning:
             await asyncio.gather(*starts, return_exceptions=True)
         self._settle(key, allocation)
 
-    async def _start(self, function: Function, allocation: Allocation) -> None:
+    async def _start(self, key: _Version, function: Function, allocation: Allocation) -> None:
         if await self._pool.provision(function):
             allocation.came_up()
+            self._settle(key, allocation)  # at once: whoever sees READY may invoke
         else:
             allocation.failed(INIT_FAILURE)
 

@@ -6,6 +6,7 @@ from collections import Counter
 from testbed.chaos.decision import draw
 from testbed.compute.aws import AwsCaller
 from testbed.compute.functions import CALLER, Reference
+from testbed.compute.kept import kept
 from testbed.semantics.aliases import Alias, is_alias
 
 
@@ -42,15 +43,7 @@ class Aliases:
 
     async def get(self, reference: Reference) -> Alias:
         """The alias that ``reference`` names; see `resolve`."""
-        task = self._known.get(reference)
-        if task is None:
-            task = self._known[reference] = asyncio.create_task(self._read(reference))
-        try:
-            return await asyncio.shield(task)
-        except BaseException:
-            if task.done() and self._known.get(reference) is task:
-                del self._known[reference]
-            raise
+        return await kept(self._known, reference, lambda: self._read(reference))
 
     def invalidate(self, name: str) -> None:
         """Those of function ``name`` may have changed: read them again."""

@@ -20,12 +20,12 @@ from multidict import CIMultiDict
 from testbed.chaos.call import Answer, AwsError, HttpAnswer
 from testbed.chaos.throttle import throttling_error
 from testbed.compute.aws import AwsCaller, AwsCallError
+from testbed.compute.kept import kept
 from testbed.compute.result import Invoker, InvokeResult
 from testbed.gateway.api_faults import api_call
 from testbed.gateway.emulator import UNREACHABLE
 from testbed.gateway.faults import Faults
 from testbed.gateway.journal import Journal
-from testbed.gateway.kept import kept
 from testbed.gateway.message import Inbound, Reply
 from testbed.gateway.origin import function_name
 from testbed.semantics.function_url import Cors, UrlRequest, url_event, url_refused, url_response

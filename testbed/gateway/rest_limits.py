@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
 from testbed.compute.aws import AwsCaller
-from testbed.gateway.kept import kept
+from testbed.compute.kept import kept
 from testbed.semantics.rest_api_limits import Limit, Quota
 
 CALLER: Final = "testbed"

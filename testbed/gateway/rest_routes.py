@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from testbed.compute.aws import AwsCaller, AwsCallError
-from testbed.gateway.kept import kept
+from testbed.compute.kept import kept
 from testbed.gateway.message import Inbound
 from testbed.gateway.rest_limits import StageLimits, UsagePlans
 from testbed.semantics.rest_api import METHODS
