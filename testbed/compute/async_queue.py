@@ -71,12 +71,11 @@ class AsyncQueue:
 
     async def _process(self, event: Event, attempt: Attempt) -> None:
         now = asyncio.get_running_loop().time
-        accepted = now()
         way = AsyncInvoke(self._rules)
         settings = Settings()
         while True:
             settings, result = await attempt(settings)
-            age = now() - accepted
+            age = now() - event.accepted
             step = way.after(_outcome(result), age=age, config=settings.config, spread=_spread(event, way.tries))
             if isinstance(step, End):
                 break

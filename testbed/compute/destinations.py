@@ -32,6 +32,7 @@ class Event:
         request_id: Of the invoke, in all attempts.
         payload: The event, JSON.
         trace: The trace header.
+        accepted: When it was accepted, by the loop's clock: its age counts from there.
     """
 
     function: str
@@ -39,6 +40,7 @@ class Event:
     request_id: str
     payload: bytes
     trace: str | None
+    accepted: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -313,8 +313,9 @@ class Compute:
         if not isinstance(found, Function):
             return _refused(found)
         if invocation_type == "Event":
-            request = replace(request, accepted=asyncio.get_running_loop().time())
-            self._events.submit(self._event(request), functools.partial(self._attempt, request))
+            accepted = asyncio.get_running_loop().time()
+            request = replace(request, accepted=accepted)
+            self._events.submit(self._event(request, accepted), functools.partial(self._attempt, request))
         status = 202 if invocation_type == "Event" else 204
         return InvokeResult(status, b"", None, None, None, found.version, request_id=request.request_id)
 
@@ -415,7 +416,7 @@ class Compute:
         arn = f"arn:aws:lambda:{self._region}:{self._account_id}:function:{reference.name}"
         return f"{arn}:{reference.qualifier}" if reference.qualifier else arn
 
-    def _event(self, request: Request) -> destinations.Event:
+    def _event(self, request: Request, accepted: float) -> destinations.Event:
         arn = self._arn(replace(request.reference, qualifier=request.reference.qualifier or "$LATEST"))
         return destinations.Event(
             function=request.reference.name,
@@ -423,6 +424,7 @@ class Compute:
             request_id=request.request_id,
             payload=request.payload,
             trace=request.trace,
+            accepted=accepted,
         )
 
     async def _attempt(

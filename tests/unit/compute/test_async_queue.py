@@ -1,5 +1,6 @@
 """Asynchronous invokes: accepted at once, tried again, given up, and told of."""
 
+import asyncio
 import json
 import time
 from pathlib import Path
@@ -52,12 +53,20 @@ async def process(
         return settings, results.pop(0)
 
     queue = AsyncQueue(rules, emulator, journal)
-    event = Event(function="orders", arn=ARN, request_id="r-1", payload=b'{"id": "o-1"}', trace=trace)
-    queue.submit(event, attempt)
+    queue.submit(event(trace=trace), attempt)
     await until(lambda: not len(queue))
     assert not results  # no attempt was left out
     assert {hop.pop("hop") for hop in journal.hops} == {"async"}
     return journal.hops, emulator
+
+
+def event(*, trace: str | None = None, accepted: float | None = None) -> Event:
+    """An event, accepted now unless told."""
+    now = asyncio.get_running_loop().time()
+    return Event(
+        function="orders", arn=ARN, request_id="r-1", payload=b'{"id": "o-1"}', trace=trace,
+        accepted=now if accepted is None else accepted,
+    )  # fmt: skip
 
 
 def ends(**destinations: Any) -> Settings:
@@ -168,6 +177,19 @@ async def test_an_entry_that_the_bus_refuses_is_a_failed_delivery(monkeypatch: p
     assert (hops[-1]["event"], hops[-1]["cause"]) == ("destination failed", "InternalFailure")
 
 
+async def test_its_age_counts_from_where_it_was_accepted() -> None:
+    """Not from its first attempt: what the journal says of attempts and of the end is one age."""
+    journal = Journal()
+    queue = AsyncQueue(FAST, Emulator(), journal)
+
+    async def attempt(_: Settings) -> tuple[Settings, InvokeResult | None]:
+        return Settings(), OK
+
+    queue.submit(event(accepted=asyncio.get_running_loop().time() - 5), attempt)
+    await until(lambda: not len(queue))
+    assert journal.hops[-1]["age"] >= 5
+
+
 async def test_a_bug_in_an_attempt_is_seen(caplog: pytest.LogCaptureFixture) -> None:
     """An event must not vanish in silence."""
 
@@ -176,7 +198,7 @@ async def test_a_bug_in_an_attempt_is_seen(caplog: pytest.LogCaptureFixture) -> 
 
     journal = Journal()
     queue = AsyncQueue(FAST, Emulator(), journal)
-    queue.submit(Event(function="orders", arn=ARN, request_id="r", payload=b"{}", trace=None), attempt)
+    queue.submit(event(), attempt)
     await until(lambda: not len(queue))
     assert journal.hops[-1] == {"hop": "async", "event": "error", "cause": "RuntimeError('a bug')"}
     assert "lost to a bug" in caplog.text
