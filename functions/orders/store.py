@@ -20,6 +20,10 @@ class InvalidOrderError(ValueError):
     """An order that no retry will ever make storable."""
 
 
+class UnknownOutcomeError(Exception):
+    """The connection broke while Postgres had the order: it may be stored, or not."""
+
+
 @dataclass(frozen=True)
 class Order:
     """An order whose fields are there and of the right types."""
@@ -45,14 +49,21 @@ def parse(body: str | bytes | None) -> Order:
 
 
 def store(order: Order) -> None:
-    """Store an order once, however often it comes; raises InvalidOrderError where the database refuses the values."""
+    """Store an order once, however often it comes.
+
+    Raises InvalidOrderError where the database refuses the values, UnknownOutcomeError where it gave no answer, and
+    psycopg.OperationalError where nothing was stored.
+    """
     values = (order.id, order.customer, order.sku, order.quantity, order.total_cents)
+    connection = _connected()
     try:
-        _connected().execute(_INSERT, values)
+        connection.execute(_INSERT, values)
     except (psycopg.DataError, psycopg.IntegrityError, UnicodeEncodeError) as error:  # the last: half a character
         raise InvalidOrderError(f"the database refuses it: {error}") from error
-    except psycopg.OperationalError:
+    except psycopg.OperationalError as error:
         _drop_connection()  # the next invoke gets a new one
+        if error.sqlstate is None:
+            raise UnknownOutcomeError(str(error)) from error
         raise
 
 

@@ -1,10 +1,13 @@
-"""API Gateway -> Lambda -> Postgres: the order is stored before the customer gets an answer."""
+"""API Gateway -> Lambda -> Postgres: the order is stored before the customer gets an answer.
+
+A customer may take 4xx and 503 at their word: nothing is stored. 504 leaves it open.
+"""
 
 from typing import Any
 
 import psycopg
 from answers import answer
-from store import InvalidOrderError, parse, store
+from store import InvalidOrderError, UnknownOutcomeError, parse, store
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001 - the signature is Lambda's
@@ -14,6 +17,8 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: 
         store(order)
     except InvalidOrderError as error:
         return answer(400, error="invalid order", detail=str(error))
+    except UnknownOutcomeError as error:
+        return answer(504, error="no answer from the database", detail=str(error))
     except psycopg.OperationalError as error:
         return answer(503, error=_cause(error), detail=str(error))
     return answer(201, id=order.id)

@@ -7,6 +7,7 @@ import boto3
 from answers import answer
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from refusal import refusal
 
 # Backing off from throttles takes 1 + 2 + 4 + 8 s at most: less than the function and the API wait.
 _sqs = boto3.client("sqs", config=Config(retries={"mode": "standard", "total_max_attempts": 5}))
@@ -23,5 +24,5 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: 
             MessageAttributes={"order_id": {"DataType": "String", "StringValue": order_id}},
         )
     except (ClientError, BotoCoreError) as error:
-        return answer(503, error="queue unavailable", detail=str(error))
+        return refusal("queue", error)
     return answer(202, id=order_id)

@@ -7,6 +7,7 @@ import boto3
 from answers import answer
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from refusal import refusal
 
 # Backing off from throttles takes 1 + 2 + 4 + 8 s at most: less than the function and the API wait.
 _kinesis = boto3.client("kinesis", config=Config(retries={"mode": "standard", "total_max_attempts": 5}))
@@ -19,5 +20,5 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: 
     try:
         _kinesis.put_record(StreamName=_stream, Data=event["body"].encode(), PartitionKey=order_id)
     except (ClientError, BotoCoreError) as error:
-        return answer(503, error="stream unavailable", detail=str(error))
+        return refusal("stream", error)
     return answer(202, id=order_id)

@@ -82,6 +82,7 @@ class Queued:
         parked: Where that one puts dead letters.
         sql: Changes the schema.
         dynamodb: Whether the consumer writes into a table of DynamoDB.
+        batch: ``BatchSize``.
     """
 
     front: str = "orders/to_queue"
@@ -95,6 +96,7 @@ class Queued:
     parked: Sequence[Table] = ()
     sql: str = ""
     dynamodb: bool = False
+    batch: int = 10
 
     def __call__(self, name: str, aws: Aws, db: Db) -> Deployment:
         """Deploy it."""
@@ -114,7 +116,7 @@ class Queued:
             _table(aws, name)
         front = _function(aws, f"{name}-front", self.front, reach)
         _function(aws, f"{name}-consumer", self.consumer, reach, timeout=self.timeout)
-        _consume(aws, f"{name}-consumer", queue, reports=self.reports)
+        _consume(aws, f"{name}-consumer", queue, reports=self.reports, batch=self.batch)
         if self.visible_after:
             sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": str(self.visible_after)})
         if self.dead_letter_consumer:
@@ -137,6 +139,7 @@ class Streamed:
         consumer: The same.
         mapping: Parameters of the mapping.
         destination: Whether the mapping has an on-failure destination.
+        timeout: Of the consumer, in seconds.
     """
 
     front: str = "orders/to_stream"
@@ -149,6 +152,7 @@ class Streamed:
         }
     )
     destination: bool = True
+    timeout: int = 5
 
     def __call__(self, name: str, aws: Aws, db: Db) -> Deployment:
         """Deploy it."""
@@ -165,7 +169,7 @@ class Streamed:
             options["DestinationConfig"] = {"OnFailure": {"Destination": deploy.queue_arn(aws, url)}}
         reach = {"DATABASE_DSN": db.dsn, "STREAM_NAME": name}
         front = _function(aws, f"{name}-front", self.front, reach)
-        _function(aws, f"{name}-consumer", self.consumer, reach, timeout=5)
+        _function(aws, f"{name}-consumer", self.consumer, reach, timeout=self.timeout)
         aws.client("lambda").create_event_source_mapping(
             FunctionName=f"{name}-consumer",
             EventSourceArn=found["StreamARN"],
@@ -253,12 +257,12 @@ def _function(aws: Aws, name: str, module: str, environment: Mapping[str, str], 
     return deploy.function(aws, name, FUNCTIONS / folder, f"{file}.handler", timeout=timeout, environment=environment)
 
 
-def _consume(aws: Aws, function: str, queue: str, *, reports: bool) -> None:
+def _consume(aws: Aws, function: str, queue: str, *, reports: bool, batch: int = 10) -> None:
     client = aws.client("lambda")
     mapping = client.create_event_source_mapping(
         FunctionName=function,
         EventSourceArn=deploy.queue_arn(aws, queue),
-        BatchSize=10,
+        BatchSize=batch,
         ScalingConfig={"MaximumConcurrency": 2},  # so that orders share batches
         **({"FunctionResponseTypes": ["ReportBatchItemFailures"]} if reports else {}),
     )

@@ -257,7 +257,7 @@ def assert_seen(orders: list[Order], fault: Fault, ended: float) -> None:
     if fault.hangs:
         assert [order for order in orders if order.finished < ended] == []
     else:
-        assert {order.status for order in orders} == {503}
+        assert {order.status for order in orders} <= {503, 504}  # 504 of the statement in which the connection broke
         assert max(order.finished - order.sent for order in orders) < AT_ONCE
 
 
