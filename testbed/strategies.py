@@ -251,7 +251,7 @@ _MAKERS: Final[Mapping[type[Fault], _Maker]] = {
     Unreachable: _on_calls(_is_aws),
     PartialFailure: _on_calls(lambda hop: hop[1] in BATCHES.get(hop[0], ()), share=(0.25, 0.5, 1.0)),
     Duplicate: _on_calls(_is_repeatable),
-    EarlyVisibility: _on_calls(lambda hop: hop[:2] == ("sqs", "ReceiveMessage"), after=(0.0, 1.0)),
+    EarlyVisibility: _on_calls(lambda hop: hop[:2] == ("sqs", "ReceiveMessage"), after=(0, 1)),
     LateDelivery: _on_calls(lambda hop: hop[0] == "sqs" and hop[1].startswith("SendMessage"), seconds=(1, 3)),
     InvocationError: _on_calls(_is_invoke, prevent_execution=(True, False)),
     InvocationHttpResponse: _on_calls(_is_invoke, prevent_execution=(True, False)),

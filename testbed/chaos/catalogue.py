@@ -1,7 +1,7 @@
 """Every fault that there is, and faults as JSON: the same names as in Python."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields
 from typing import Any, Final
 
 from testbed.chaos.database_busy import ConnectionsHogged, LockHeld
@@ -82,13 +82,18 @@ def faults_from_json(objects: Sequence[Mapping[str, Any]]) -> list[Fault]:
 
 
 def _fault_from_json(entry: Mapping[str, Any]) -> Fault:
-    kind: Callable[..., Fault] | None = FAULTS.get(str(entry.get("type")))
+    kind: type[Any] | None = FAULTS.get(str(entry.get("type")))
     if kind is None:
         raise UsageError(f"no fault has the type {entry.get('type')!r}", f"types: {', '.join(sorted(FAULTS))}")
-    try:
-        return kind(**{name: _frozen(name, value) for name, value in entry.items() if name != "type"})
-    except TypeError as error:
-        raise UsageError(f"{entry['type']}: {error}", "docs/faults.md lists the fields of each fault") from error
+    given = {name: _frozen(name, value) for name, value in entry.items() if name != "type"}
+    known = {field.name: field.default is MISSING for field in fields(kind) if field.init}
+    for name in given:
+        if name not in known:
+            raise UsageError(f"{entry['type']}: there is no field {name!r}", f"it has {', '.join(sorted(known))}")
+    if missing := [name for name, required in known.items() if required and name not in given]:
+        raise UsageError(f"{entry['type']}: {', '.join(missing)} is missing", "docs/faults.md lists the fields")
+    fault: Fault = kind(**given)
+    return fault
 
 
 def _plain(value: object) -> object:

@@ -3,11 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from testbed.chaos import trigger
 from testbed.chaos.call import Call, Injection
 from testbed.chaos.trigger import Predicate, Trigger
+from testbed.chaos.typed import misfit
 from testbed.errors import UsageError
 
 Window = tuple[float, float]
@@ -15,6 +16,8 @@ Window = tuple[float, float]
 
 Position = Literal["before", "instead", "after"]
 """Where a fault acts: before the call is executed, instead of it, or after it, when only the reply is left to spoil."""
+
+_HINT: Final = "docs/faults.md lists the fields of each fault"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +31,13 @@ class Fault:
 
     name: str = ""
 
+    def __post_init__(self) -> None:
+        if why := misfit(self):
+            raise UsageError(f"{type(self).__name__}: {why}", _HINT)
+
     def refused(self, why: str) -> UsageError:
         """The error for fields that make no sense, naming the fault."""
-        return UsageError(
-            f"{type(self).__name__} {self.name!r}: {why}", "docs/faults.md lists the fields of each fault"
-        )
+        return UsageError(f"{type(self).__name__} {self.name!r}: {why}", _HINT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +68,11 @@ class CallFault(Fault, ABC):
     when: Trigger | Predicate | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.during is not None and not 0 <= self.during[0] < self.during[1]:
             raise self.refused(f"during={self.during} is not a window: give (start, end) in seconds, 0 <= start < end")
         if not 0 < self.probability <= 1:
             raise self.refused(f"probability={self.probability} is not more than 0 and at most 1")
-        for field in ("operations", "resources", "callers"):
-            if not isinstance(getattr(self, field), tuple):  # a bare string would match each of its parts
-                raise self.refused(f"{field} is a tuple of names, for example {field}=('one',)")
         if self.when is not None:
             object.__setattr__(self, "when", trigger.as_trigger(self.when))
 

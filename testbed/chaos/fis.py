@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from testbed.chaos.fault import Fault, Window
+from testbed.chaos.fis_shape import misshapen
 from testbed.chaos.invocation import InvocationDelay, InvocationError, InvocationHttpResponse
 from testbed.chaos.part_down import PartDown
 from testbed.chaos.service_error import ServiceError
 from testbed.chaos.throttle import Throttle
 from testbed.errors import UsageError
 
-_DURATION: Final = re.compile(r"P(?!$)(?:(\d+)D)?(?:T(?!$)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?")
-_SELECTION: Final = re.compile(r"(COUNT|PERCENT)\((\d+)\)")
+_DURATION: Final = re.compile(r"P(?!$)(?:(\d{1,9})D)?(?:T(?!$)(?:(\d{1,9})H)?(?:(\d{1,9})M)?(?:(\d{1,9})S)?)?")
+_NUMBER: Final = re.compile(r"\d{1,9}")
+_SELECTION: Final = re.compile(r"(COUNT|PERCENT)\((\d{1,9})\)")
 _SERVICE_ROLES: Final = ("function", "mapping")
 _STREAM_OPERATIONS: Final = ("GetRecords", "GetShardIterator", "PutRecord", "PutRecords")
 _API_ERRORS: Final[Mapping[tuple[str, str], tuple[str, int]]] = {
@@ -95,7 +97,7 @@ def experiment(
     """
     document = _document(template)
     actions: Mapping[str, Any] = document.get("actions") or {}
-    if not actions or not all(isinstance(action, Mapping) and "actionId" in action for action in actions.values()):
+    if not actions or not all(action.get("actionId") for action in actions.values()):
         raise UsageError("this is no experiment template: it has no actions with an actionId each", _HINT)
     if compress <= 0:
         raise UsageError(f"compress={compress} is not more than 0", "it divides the durations of the template")
@@ -114,12 +116,14 @@ def _document(template: str | Path | Mapping[str, Any]) -> Mapping[str, Any]:
     if isinstance(template, str | Path):
         try:
             document = json.loads(Path(template).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UsageError(f"{template} is no experiment template: {error}", "give the path of its JSON") from error
     if isinstance(document, Mapping):
         document = document.get("experimentTemplate", document)
     if not isinstance(document, Mapping):
         raise UsageError("this is no experiment template: it is no JSON object", _HINT)
+    if wrong := misshapen(document):
+        raise UsageError(f"this is no experiment template: {wrong}", _HINT)
     return document
 
 
@@ -187,7 +191,7 @@ class _Reading:
     def number(self, name: str, key: str, default: str | None = None) -> int:
         """The same, a whole number."""
         text = self.parameter(name, key, default)
-        if not text.isdecimal():
+        if not _NUMBER.fullmatch(text):
             raise self.refused(name, f"{key}={text!r} is no number")
         return int(text)
 

@@ -39,13 +39,12 @@ class Poison(Fault):
     functions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         unknown = [kind for kind in self.kinds if kind not in KINDS]
         if unknown or not self.kinds or len(set(self.kinds)) < len(self.kinds):
             raise UsageError(f"Poison: kinds={self.kinds} are not some of {', '.join(KINDS)}, each once", _HINT)
         if self.every < 1:
             raise UsageError(f"Poison: every={self.every} is below 1", _HINT)
-        if not isinstance(self.functions, tuple):
-            raise UsageError("Poison: functions is a tuple of names, for example functions=('store',)", _HINT)
 
     def plan(self, seed: int, orders: int) -> "PoisonPlan":
         """Chooses the poisoned ones among ``orders`` orders; depends on the arguments and the fields alone.

@@ -59,6 +59,7 @@ class TimedFault(Fault, ABC):
     seconds: float
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.at < 0 or self.seconds <= 0:
             raise self.refused(f"at={self.at}, seconds={self.seconds}: it begins at 0 or later, and lasts a while")
 

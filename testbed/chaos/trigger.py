@@ -248,8 +248,8 @@ class rate(Trigger):  # noqa: N801 - see probability
     per_second: float
 
     def __post_init__(self) -> None:
-        if self.per_second <= 0:
-            raise _refused(f"rate({self.per_second}) is not more than 0")
+        if not 0 < self.per_second < float("inf"):
+            raise _refused(f"rate({self.per_second}) is not a number of calls, more than 0")
 
     def armed(self, seed: int, fault: str) -> Predicate:
         """A token bucket that holds one second's worth, and at least one."""
@@ -423,7 +423,7 @@ def _module(path: str) -> object:
     module = importlib.util.module_from_spec(specification)
     try:
         specification.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _refused(f"{path} with a trigger cannot be imported: {type(error).__name__}: {error}") from error
     return module
 

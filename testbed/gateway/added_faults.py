@@ -78,8 +78,13 @@ class AddedFaults:
             if name in taken or name in names[:position]:
                 raise UsageError(f"there is a fault {name!r} already", f"DELETE {PATH}/{name} removes it")
         since = self._stage.clock()
-        for fault in named:
-            own.add(fault, seed, since)
+        try:
+            for fault in named:
+                own.add(fault, seed, since)
+        except UsageError:  # the trigger of one cannot be found
+            for name in names:
+                own.remove(name)
+            raise
         if own is not self._stage.schedule:
             self._own = own
             self._stage.act(own)
@@ -160,6 +165,8 @@ class ChaosRoute:
     def _post(self, body: bytes) -> dict[str, Any]:
         order = document(body)
         order = order if isinstance(order, dict) and "type" not in order else {"faults": order}
+        if unknown := sorted(order.keys() - {"faults", "fis", "seed", "compress"}):
+            raise UsageError(f"{', '.join(unknown)}: that is unknown", _SHAPES)
         seed = order.get("seed", 0)
         if not isinstance(seed, int):
             raise UsageError(f"seed={seed!r} is no whole number", _SHAPES)
@@ -213,7 +220,7 @@ def document(body: bytes) -> Any:
     """
     try:
         return json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"the body is not JSON: {error}") from error
 
 

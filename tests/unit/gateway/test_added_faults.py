@@ -195,6 +195,9 @@ def test_what_is_deployed_for_a_run_meets_no_faults(stage: FakeStage) -> None:
         ([THROTTLE, {"type": "Unknown"}], "no fault has the type 'Unknown'"),
         ([THROTTLE, THROTTLE | {"probability": 2}], "probability=2 is not"),
         ([THROTTLE | {"name": "a"}, THROTTLE | {"name": "a"}], "there is a fault 'a' already"),
+        ([THROTTLE, THROTTLE | {"when": {"callable": "/nowhere.py:it"}}], "/nowhere.py with a trigger cannot be"),
+        (b"[" * 200_000, "the body is not JSON"),
+        ({"typ": "Throttle"}, "typ: that is unknown"),
         (
             [THROTTLE, {"type": "PartDown", "part": "postgres", "at": 1, "seconds": 1}],
             "PartDown '' cannot be added by hand: it is done by the command",
