@@ -127,6 +127,7 @@ def render(run: RunFolder) -> str:
         resources=RESOURCES,
         rows=wording.ROWS,
         fault_counts=_fault_counts(series),
+        poison_kinds=sorted({kind for one in series for kind in one.poison}),
         causes=causes,
         cause_names=list(dict.fromkeys(cause for counts in causes.values() for cause in counts)),
         series=series,

@@ -40,7 +40,9 @@ class Recorded:
         inserts: Rows by the time of the insert.
         queue_depth: Records waiting, by samples; concurrency: executions at once, all functions together.
         connections: Sessions open at the database, by the samples and by every event in between.
-        faults: When each fault fired.
+        faults: When each fault fired on a call.
+        lasting: From when to when each timed fault lasted; until None where its end is not recorded.
+        poison: How many orders of each kind of poison were due.
         failures: Why attempts were not acknowledged.
         end: When the last record was made.
     """
@@ -55,6 +57,8 @@ class Recorded:
         self.connections = Track()
         self.concurrency = Track()
         self.faults: defaultdict[str, array[float]] = defaultdict(lambda: array("d"))
+        self.lasting: defaultdict[str, list[tuple[float, float | None]]] = defaultdict(list)
+        self.poison: Counter[str] = Counter()
         self.failures = Failures()
         self.end = 0.0
 
@@ -63,6 +67,8 @@ class Recorded:
         self.outcomes[attempt.outcome] += 1
         self.planned.append(attempt.planned)
         self.failures.add(attempt)
+        if attempt.poison:
+            self.poison[attempt.poison] += 1
         if attempt.finished is None:
             self.end = max(self.end, attempt.planned)
             return
@@ -86,10 +92,19 @@ class Recorded:
                 self.queue_depth.add(t, hop.get("queue_depth"))
                 self.connections.add(t, hop.get("connections"))
             case "fault":
-                self.faults[str(hop.get("fault"))].append(t)
+                self._add_fault(str(hop.get("fault")), t, hop.get("event"))
             case _:
                 return
         self.end = max(self.end, t)
+
+    def _add_fault(self, name: str, t: float, event: str | None) -> None:
+        if event is None:
+            self.faults[name].append(t)
+        elif event == "began":
+            self.lasting[name].append((t, None))
+        elif self.lasting[name]:
+            start, _ = self.lasting[name].pop()
+            self.lasting[name].append((start, t))
 
 
 def recorded(history: Iterable[Attempt], journal: Iterable[Hop]) -> dict[str, Recorded]:

@@ -76,9 +76,10 @@ class ArchitectureSeries:
         concurrency: Executions running at once, all functions together.
         latency: Per name of a quantile: milliseconds from planned to acknowledged, by planned time.
         latency_curve: (quantile, milliseconds) over the whole run, rising.
-        faults: Windows in which faults fired, by name.
+        faults: Windows in which faults fired or lasted, by name.
         spikes: Windows in which far more orders than usual were planned.
         causes: Orders that were not accepted, by cause, most frequent first.
+        poison: Orders of each kind of poison.
     """
 
     name: str
@@ -98,6 +99,7 @@ class ArchitectureSeries:
     faults: tuple[Window, ...]
     spikes: tuple[Window, ...]
     causes: Mapping[str, int]
+    poison: Mapping[str, int]
 
 
 def build_series(
@@ -173,10 +175,20 @@ def _architecture(grid: Grid, name: str, records: Recorded, causes: Mapping[str,
         concurrency=_peaks(grid, records.concurrency),
         latency=_latency_over_time(grid, records.latency),
         latency_curve=_curve([ms for _, ms in records.latency]),
-        faults=fault_windows(records.faults),
+        faults=(*fault_windows(records.faults), *_lasting(records)),
         spikes=spike_windows(grid, offered),
         causes=dict(sorted(causes.items(), key=lambda item: -item[1])),
+        poison=records.poison,
     )
+
+
+def _lasting(records: Recorded) -> list[Window]:
+    """Timed faults; one whose end nobody has written down lasted until the last record."""
+    return [
+        Window(name, max(0.0, start), records.end if end is None else end, 1)
+        for name, spans in records.lasting.items()
+        for start, end in spans
+    ]
 
 
 def _count(grid: Grid, events: Iterable[tuple[float, float]]) -> list[float]:

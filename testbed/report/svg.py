@@ -128,7 +128,9 @@ def draw_lanes(title: str, grid: Grid, windows: Sequence[Window], lanes: Sequenc
 
 def _lane_label(lane: str, windows: Sequence[Window]) -> str:
     count = sum(window.count for window in windows)
-    return f"spike: {count:,} orders" if lane == "spike" else f"{lane}: fired {count:,} times"
+    if lane == "spike":
+        return f"spike: {count:,} orders"
+    return f"{lane}: fired {count:,} times" if count > 1 else f"{lane}: fired once"
 
 
 def draw_percentiles(title: str, description: str, curves: Mapping[str, Sequence[tuple[float, float]]]) -> Markup:

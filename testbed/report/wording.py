@@ -33,7 +33,7 @@ ROWS: Final = (
     Row("acknowledged", "accepted", "The client got a 2xx: from here on the architecture owes the order."),
     Row("refused", "refused", "The client got a clear error and knows that it must try again."),
     Row("unknown", "outcome unknown", "No answer, or one that leaves open whether the order was taken."),
-    Row("stored", "stored", "The order is a row in Postgres."),
+    Row("stored", "stored", "The order is where it is to be stored: a row in Postgres, or an item in DynamoDB."),
     Row("dead_lettered", "dead-lettered", "Set aside for people, in a dead-letter queue or on-failure destination."),
     Row("left", "still queued", "Still in a queue or stream when the deadline for draining passed.", anomaly=True),
     Row("lost", "LOST", "Accepted, yet neither stored nor dead-lettered nor queued.", anomaly=True),

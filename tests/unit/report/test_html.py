@@ -186,3 +186,15 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not a run folder"):
         write_report(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_poison_is_told_by_its_kinds(tmp_path: Path) -> None:
+    """How many orders of each; a run without poison has no such rows."""
+    folder = make_run(tmp_path, quiet_rate=3)
+    history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    kinds = {attempt["poison"] for attempt in history} - {None}
+    _, page = report(folder)
+    said = [word.removeprefix("orders with poison: ") for word in page.words if word.startswith("orders with poison: ")]
+    assert said == sorted(kind.replace("_", " ") for kind in kinds) != []
+    (folder / "history.jsonl").write_text("".join(json.dumps(each | {"poison": None}) + "\n" for each in history))
+    assert not any(word.startswith("orders with poison: ") for word in report(folder)[1].words)

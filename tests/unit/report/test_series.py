@@ -7,6 +7,7 @@ from testbed.report.recorded import recorded
 from testbed.report.series import (
     ArchitectureSeries,
     Grid,
+    Window,
     build_series,
     fault_windows,
     make_grid,
@@ -170,3 +171,19 @@ def test_damaged_order_of_the_journal_does_not_matter() -> None:
     grid, (series,) = build_series(["sync"], {}, {})
     assert grid.count == 1
     assert series.latency_curve == ()
+
+
+def test_a_timed_fault_lasts_from_when_it_began_until_it_ended() -> None:
+    """One window for each time, however long; one whose end is not recorded lasts until the last record."""
+    marks = [
+        hop(t, "fault", fault=fault, event=event)
+        for t, fault, event in (
+            (1.0, "down", "began"),
+            (2.0, "lock", "began"),
+            (3.0, "lock", "ended"),
+            (5.0, "lock", "began"),
+            (9.0, "down", "ended"),
+        )
+    ]
+    _, series = series_of([], [*marks, hop(11.0, "sample")])
+    assert series.faults == (Window("down", 1.0, 9.0, 1), Window("lock", 2.0, 3.0, 1), Window("lock", 5.0, 11.0, 1))

@@ -118,6 +118,8 @@ def test_lanes_name_what_fired_and_how_often() -> None:
     windows = [Window("slow", 1.0, 2.0, 1234), Window("spike", 1.0, 3.0, 500)]
     svg = ET.fromstring(draw_lanes("T", GRID, windows, ["spike", "slow"]))
     assert texts(svg)[-2:] == ["spike: 500 orders", "slow: fired 1,234 times"]
+    once = ET.fromstring(draw_lanes("T", GRID, [Window("down", 1.0, 2.0, 1)], ["down"]))
+    assert texts(once)[-1] == "down: fired once"
 
 
 def test_names_cannot_break_out_of_the_drawing() -> None:
