@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,6 @@ from yarl import URL
 
 from testbed.chaos.catalogue import faults_from_json
 from testbed.chaos.schedule import Schedule
-from testbed.compute.aws import AwsCallError
 from testbed.compute.invoke import Compute
 from testbed.compute.pollers.fleet import PollerFleet
 from testbed.errors import EngineDiedError, UsageError
@@ -31,6 +29,7 @@ from testbed.gateway.message import Inbound
 from testbed.gateway.observability import Observability
 from testbed.gateway.origin import function_name
 from testbed.gateway.postgres_proxy import PostgresProxy
+from testbed.gateway.queue_gauge import QueueGauge
 from testbed.semantics.profiles import Profile
 from testbed.semantics.profiles import aws as aws_profile
 from testbed.threads import in_daemon_thread
@@ -109,7 +108,7 @@ class Plane:
         self.lease = Lease(lambda: Inventory(self._emulator.url), self.end)
         self.schedule = Schedule((), 0)
         self._under_test = ""
-        self._depths: Counter[str] = Counter()
+        self._queues = QueueGauge(self.gateway.streamed_in, self._quiet, host=settings.host, caller=CALLER)
         self._peak_depth = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._refresh = asyncio.Event()
@@ -354,7 +353,7 @@ class Plane:
                 "idle": status.idle,
                 "in_flight": status.in_flight,
                 "processed": status.processed,
-                "depth": self._depths[status.source],
+                "depth": self._queues.depths[status.source],
                 "caught_up_at": status.caught_up_at,
                 "checkpoints": dict(status.checkpoints),
             }
@@ -368,7 +367,7 @@ class Plane:
             "queued_events": stats.queued_events,
             "deliveries": len(self.deliveries),
             "dropped_events": stats.dropped_events,
-            "queue_depth": sum(self._depths.values()),
+            "queue_depth": self._queues.depths.total(),
             "mappings": mappings,
             "journal_error": str(self.journal.error) if self.journal.error else None,
         }
@@ -406,31 +405,7 @@ class Plane:
     async def _gauge(self) -> None:
         """Ask how full the queues are, as often; while the emulator does not answer, samples are taken all the same."""
         await asyncio.sleep(_SAMPLE_SECONDS)
-        await self._measure_depths()
-
-    async def _measure_depths(self) -> None:
-        depths: Counter[str] = Counter()
-        for status in self.fleet.status():
-            if ":sqs:" in status.source:
-                depths[status.source] = await self._queue_depth(status.source)
-            else:
-                taken = self.gateway.streamed_in[status.source.rpartition("/")[2]]
-                depths[status.source] = max(0, taken - status.processed)
-        self._depths = depths
-
-    async def _queue_depth(self, arn: str) -> int:
-        """Messages in a queue: visible, in flight and delayed; the last known number where it cannot be asked."""
-        account, name = arn.split(":")[4:6]
-        params = {
-            "QueueUrl": f"http://{self._quiet.host}/{account}/{name}",
-            "AttributeNames": list(_DEPTH_ATTRIBUTES),
-        }
-        try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
-                answer = await self._quiet.call("sqs", "GetQueueAttributes", params, caller=CALLER)
-        except (AwsCallError, TimeoutError):
-            return self._depths[arn]
-        return sum(int(answer["Attributes"][name]) for name in _DEPTH_ATTRIBUTES)
+        await self._queues.measure(self.fleet.status())
 
     async def _publish(self) -> None:
         if self._emulator.url and not self._emulator.is_cut:
@@ -472,10 +447,3 @@ class Plane:
         self.observability.use(mappings)
         await self.fleet.reconcile(mappings)
         return any(mapping["State"] in _TRANSIENT for mapping in mappings)
-
-
-_DEPTH_ATTRIBUTES: Final = (
-    "ApproximateNumberOfMessages",
-    "ApproximateNumberOfMessagesNotVisible",
-    "ApproximateNumberOfMessagesDelayed",
-)

@@ -234,11 +234,11 @@ async def test_depth_is_what_is_left_in_queues_and_streams(plane: Plane, emulate
 
 async def test_a_queue_that_cannot_be_asked_keeps_its_depth(plane: Plane, emulated: Emulated) -> None:
     """The last known number, and the samples go on."""
-    plane._depths[QUEUE] = 9
+    plane._queues.depths[QUEUE] = 9
     fleet_of(plane).statuses = [status(QUEUE)]
     emulated.status = 500
-    await plane._measure_depths()
-    assert plane._depths[QUEUE] == 9
+    await plane._queues.measure(plane.fleet.status())
+    assert plane._queues.depths[QUEUE] == 9
 
 
 @pytest.mark.parametrize(
@@ -482,6 +482,7 @@ async def test_an_emulator_that_never_answers_is_asked_again(
 ) -> None:
     """It was paused, and killed and started again: the question is lost. Samples, depths and mappings recover."""
     monkeypatch.setattr("testbed.gateway.plane._ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr("testbed.gateway.queue_gauge._ANSWER_SECONDS", 0.05)
     respond, hung, ended = emulated.respond, asyncio.Event(), asyncio.Event()
 
     async def hang(request: web.BaseRequest) -> web.StreamResponse:
