@@ -111,7 +111,7 @@ class Trial:
         name = self.architecture.name
         self.show(Progress(architecture=name, stage="deploying"))
         await self.bed.plane.call("profile", profile=self.scenario.profile.to_json())
-        others = await in_daemon_thread(self._mappings)
+        others = await in_daemon_thread(self._mappings) if self.place is None else set()
         place = self.place or await placed(self.scenario, self.architecture, self.bed)
         summary = await self._traffic(place.deployment)
         self.show(Progress(architecture=name, stage="draining"))
@@ -251,7 +251,7 @@ class Trial:
             causes=self.failures.causes(),
         )
         blind = blind_spots(
-            drained=self.drained,
+            drained=self.drained and not observed.left,
             never_fired=[name for name, count in (fired | planted).items() if not count],
             never_succeeded=[] if facts.ledger.acknowledged else ["order"],
         )

@@ -87,7 +87,7 @@ def on_trial(history: HistoryWriter, tmp_path: Path, *chaos: Fault, orders: int 
 
 
 def judged(
-    trial: Trial, fired: dict[str, int], *, unsent: Sequence[str] = (), lost: bool = False
+    trial: Trial, fired: dict[str, int], *, unsent: Sequence[str] = (), lost: bool = False, behind: Sequence[str] = ()
 ) -> ArchitectureVerdict:
     """The verdict where every order was sent and stored, but for those ``unsent``."""
     for request in trial.requests:
@@ -105,7 +105,7 @@ def judged(
             )
         )
     stored = {} if lost else {request.id: 1 for request in trial.requests if request.id not in unsent}
-    return trial._verdict(Observed(stored=stored), {"resources": RESOURCES, "fired": fired}, 0.0)
+    return trial._verdict(Observed(stored=stored, left=set(behind)), {"resources": RESOURCES, "fired": fired}, 0.0)
 
 
 def blind(verdict: ArchitectureVerdict) -> list[str]:
@@ -214,3 +214,10 @@ async def test_what_a_broken_off_trial_has_seen_is_what_its_clients_saw(history:
     ledger = found.facts.ledger
     assert (ledger.attempted, ledger.acknowledged, ledger.lost, ledger.poison, ledger.examples) == (10, 10, 0, 0, {})
     assert found.facts.latency_ms.max > 0
+
+
+async def test_an_order_in_a_source_makes_it_unknown(history: HistoryWriter, tmp_path: Path) -> None:
+    """However quiet everything looked: the source was not drained."""
+    trial = on_trial(history, tmp_path)
+    found = judged(trial, {}, behind=[trial.requests[0].id])
+    assert (found.verdict, blind(found)) == ("unknown", ["the sources were not drained by the deadline"])
