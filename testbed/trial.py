@@ -33,6 +33,7 @@ from testbed.timetable import Timetable, TrialWorld
 
 _LEAD_SECONDS: Final = 0.2  # from arming the faults to second 0 of the traffic
 _WATCH_SECONDS: Final = 0.25
+_DRAIN_SECONDS: Final = 0.1
 _NEWS_SECONDS: Final = 1.0
 _QUIET_LOOKS: Final = 2  # looks in a row that must find nothing left: depths are measured before idleness
 
@@ -175,9 +176,9 @@ class Trial:
             await asyncio.sleep(_WATCH_SECONDS)
             await self._look_once(summary(), self.scenario.traffic.arrivals.stage_at(self._now()))
 
-    async def _look_once(self, summary: LoadSummary, stage: str) -> None:
+    async def _look_once(self, summary: LoadSummary, stage: str, route: str = "status") -> None:
         self.timetable.check()
-        self.status = await self.bed.plane.call("status")
+        self.status = await self.bed.plane.call(route)
         _check_journal(self.status)
         self.show(
             Progress(
@@ -202,8 +203,8 @@ class Trial:
         started_epoch = time.time()
         quiet = 0
         while quiet < _QUIET_LOOKS and time.monotonic() - started < self.scenario.drain_seconds:
-            await asyncio.sleep(_WATCH_SECONDS)
-            await self._look_once(summary, "draining")
+            await asyncio.sleep(_DRAIN_SECONDS)
+            await self._look_once(summary, "draining", "measured")
             quiet = quiet + 1 if _is_quiet(self.status, started_epoch) else 0
         self.drained = quiet >= _QUIET_LOOKS
         return round(time.monotonic() - started, 2)
@@ -327,10 +328,11 @@ def _is_quiet(status: dict[str, Any], since: float) -> bool:
 
     Args:
         status: The plane's status.
-        since: `time.time` after which a stream must have been found empty.
+        since: `time.time` after which queues must have been measured, and a stream found empty.
     """
     return (
-        not status["concurrency"]
+        status["measured_at"] >= since
+        and not status["concurrency"]
         and not status["queued_events"]
         and not status["deliveries"]
         and not status["queue_depth"]

@@ -63,6 +63,7 @@ class Control:
             "note": self._note,
             "flush": self._flush,
             "status": self._status,
+            "measured": self._measured,
             "death": self._death,
             "about": self._about,
             "clock": self._clock,
@@ -160,6 +161,9 @@ class Control:
 
     async def _status(self, _: _Answer) -> _Answer:
         return self._plane.status()
+
+    async def _measured(self, _: _Answer) -> _Answer:
+        return await self._plane.measured()
 
     def _journal(self) -> Reply:
         """What was recorded, for a run that gave no path of its own."""

@@ -344,8 +344,13 @@ class Plane:
             is_version = operation == "DeleteFunction" and not resource.endswith(name)
             self.compute.invalidate(name, "" if is_version else operation)
 
+    async def measured(self) -> dict[str, Any]:
+        """What is going on now, for the drain: depths are of this moment where the sources can be asked."""
+        await self._queues.measure(self.fleet.status())
+        return self.status()
+
     def status(self) -> dict[str, Any]:
-        """What is going on now, for the live line and the drain."""
+        """What is going on now, for the live line; depths are of a moment ago."""
         stats = self.compute.stats()
         mappings = [
             {
@@ -368,6 +373,7 @@ class Plane:
             "deliveries": len(self.deliveries),
             "dropped_events": stats.dropped_events,
             "queue_depth": self._queues.depths.total(),
+            "measured_at": self._queues.measured_at,
             "mappings": mappings,
             "journal_error": str(self.journal.error) if self.journal.error else None,
         }

@@ -49,6 +49,7 @@ QUIET: dict[str, Any] = {
     "queued_events": 0,
     "deliveries": 0,
     "queue_depth": 0,
+    "measured_at": 9e12,
     "mappings": [],
     "journal_error": None,
 }
@@ -82,7 +83,7 @@ class FakePlane:
         if route == "begin":
             self.begun.append(order)
             Path(order["journal"]).touch()  # noqa: ASYNC240  # nothing else runs
-        if route == "status":
+        if route in {"status", "measured"}:
             self.looks += 1
             return self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
         return self.end if route == "end" else {}
@@ -237,6 +238,7 @@ KINESIS = {"source": "arn:aws:kinesis:us-east-1:0:stream/s", "idle": True, "caug
         {"queued_events": 1},
         {"deliveries": 1},
         {"queue_depth": 1},
+        {"measured_at": 1.0},
         {"mappings": [SQS | {"idle": False}]},
         {"mappings": [KINESIS]},
         {"mappings": [KINESIS | {"caught_up_at": 1.0}]},
@@ -245,7 +247,7 @@ KINESIS = {"source": "arn:aws:kinesis:us-east-1:0:stream/s", "idle": True, "caug
 async def test_what_is_not_drained_by_the_deadline_is_not_drained(
     trial: Trial, bed: FakeBed, busy: dict[str, Any]
 ) -> None:
-    """Something runs, waits, is polled, or a stream was last found empty before the traffic ended."""
+    """Something runs, waits, is polled, or was last found empty before the traffic ended."""
     bed.plane.statuses = [QUIET | busy]
     trial.scenario = replace(SCENARIO, drain_seconds=0.02)
     await trial._drain(LoadSummary(planned=0))

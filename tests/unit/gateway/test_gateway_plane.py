@@ -233,12 +233,19 @@ async def test_depth_is_what_is_left_in_queues_and_streams(plane: Plane, emulate
 
 
 async def test_a_queue_that_cannot_be_asked_keeps_its_depth(plane: Plane, emulated: Emulated) -> None:
-    """The last known number, and the samples go on."""
+    """The last known number, which does not pass for a new one."""
     plane._queues.depths[QUEUE] = 9
     fleet_of(plane).statuses = [status(QUEUE)]
     emulated.status = 500
-    await plane._queues.measure(plane.fleet.status())
-    assert plane._queues.depths[QUEUE] == 9
+    before = time.time()
+    looked = await plane.measured()
+    assert looked["queue_depth"] == 9
+    assert looked["measured_at"] < before
+    emulated.status = 200
+    emulated.counts = {f"ApproximateNumberOfMessages{kind}": "1" for kind in ("", "NotVisible", "Delayed")}
+    looked = await plane.measured()
+    assert looked["queue_depth"] == 3
+    assert looked["measured_at"] >= before
 
 
 @pytest.mark.parametrize(
