@@ -7,7 +7,7 @@ import ast
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import Field, fields, replace
 from itertools import product
 from pathlib import Path
@@ -24,6 +24,22 @@ HERE: Final = Path(__file__).parent
 EXAMPLES: Final = HERE / "faults"
 PAGE: Final = HERE.parents[1] / "docs" / "faults.md"
 COMMON: Final[Mapping[str, type[Fault]]] = {"Fault": Fault, "CallFault": CallFault, "TimedFault": TimedFault}
+_SHOWN: Final[Mapping[str, tuple[Any, ...]]] = {
+    "probability": (0.1,),
+    "window": (10, 25),
+    "every_nth": (3,),
+    "nth": (3,),
+    "attempts": (1, 2),
+    "at_most": (5,),
+    "rate": (2.5,),
+    "service": ("sqs", "sns"),
+    "operation": ("SendMessage",),
+    "resource": ("orders",),
+    "function": ("store",),
+    "caller": ("mapping",),
+    "key": ("o-000017-5f3a90bc",),
+}
+"""What each trigger is shown with as JSON."""
 _SECTION: Final = re.compile(r"^(Attributes|Args|Raises|Returns):\n((?:(?:    .*)?\n?)*)", re.MULTILINE)
 
 
@@ -31,7 +47,7 @@ def page() -> str:
     """The page as Markdown."""
     text = (HERE / "faults_template.md").read_text(encoding="utf-8")
     parts = {"table": _table(), "triggers": _triggers(), "faults": "\n".join(map(_fault, shown().values()))}
-    parts |= {"incidents": _incidents(), "poison": _poison()}
+    parts |= {"incidents": _incidents(), "poison": _poison(), "call": _call()}
     parts |= {f"common:{name}": _fields(kind, of_base=True) for name, kind in COMMON.items()}
     parts |= {f"doc:{name}": _prose(kind) for name, kind in COMMON.items()}
     for name, part in parts.items():
@@ -178,8 +194,10 @@ def _fixed(kind: type[Fault]) -> Iterator[str]:
 def _positions(fault: Fault) -> Iterator[str]:
     """What happens before, instead of and after a call, with every choice that the fault has for that."""
     if isinstance(fault, CallFault):
-        found = dict.fromkeys(place for each in _variants(fault) for place in _places(_injection(each)))
-        yield f"- Position: {', '.join(found)}."
+        made = [_injection(each) for each in _variants(fault)]
+        places = dict.fromkeys(place for each in made for place in _places(each))
+        effects = dict.fromkeys(f"`{each.effect}`" for each in made if each.effect is not None)
+        yield f"- Position: {'; '.join([*places, *_said_of(effects)])}."
     elif isinstance(fault, TimedFault):
         yield "- Position: from `at` on, for `seconds`."
 
@@ -208,13 +226,30 @@ def _places(injection: Injection) -> Iterator[str]:
         yield "before"
     elif injection.delay_after:
         yield "after"
-    if injection.effect is not None:
-        yield f"with an effect (`{injection.effect}`)"
+
+
+def _said_of(effects: Iterable[str]) -> Iterator[str]:
+    """What is done to a call that is executed all the same, as the journal names it."""
+    if said := ", ".join(effects):
+        yield f"it changes the call itself (in the journal: {said})"
 
 
 def _triggers() -> str:
-    rows = [f"| `{name}{signature}` | {_first_line(made)} |" for name, signature, made in triggers(trigger)]
-    return "\n".join(["| trigger | holds for |", "| --- | --- |", *rows])
+    rows = [
+        f"| `{name}{signature}` | {_first_line(made)} | `{json.dumps(made(*_SHOWN[name]).to_json())}` |"
+        for name, signature, made in triggers(trigger)
+    ]
+    return "\n".join(["| trigger | holds for | as JSON |", "| --- | --- | --- |", *rows])
+
+
+def _call() -> str:
+    """What a fault knows of a call."""
+    hints, meanings = get_type_hints(Call), documented(Call)
+    rows = [
+        f"| `{field.name}` | {_cell(_type(hints[field.name]))} | {_cell(meanings[field.name])} |"
+        for field in fields(Call)
+    ]
+    return "\n".join(["| field | type | meaning |", "| --- | --- | --- |", *rows])
 
 
 def triggers(module: ModuleType) -> Iterator[tuple[str, str, Callable[..., Any]]]:

@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -42,10 +43,12 @@ def write_files(page: str, folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("block", RUNNABLE, ids=label)
-def test_each_example_runs_by_itself(block: Block) -> None:
-    """In a fresh module; the examples hold assertions of their own. Others are run beside their subject."""
+def test_each_example_runs_by_itself(block: Block, tmp_path: Path) -> None:
+    """As a file of its own; the examples hold assertions of their own. Others are run beside their subject."""
     assert "assert " in block.text
-    exec(compile(block.text, block.page, "exec"), {"__name__": "example"})  # noqa: S102 - the page is our own
+    path = tmp_path / "example.py"
+    path.write_text(block.text, encoding="utf-8")
+    runpy.run_path(str(path), run_name="example")
 
 
 @pytest.mark.parametrize("page", sorted({block.page for block in FILES}))
