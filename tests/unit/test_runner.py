@@ -147,6 +147,7 @@ OPTIONS = RunOptions(scenario="s", seed=1)
 def in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks follow each other at once."""
     monkeypatch.setattr(trial_module, "_WATCH_SECONDS", 0.001)
+    monkeypatch.setattr(trial_module, "_DRAIN_SECONDS", 0.001)
     monkeypatch.setattr(trial_module, "_LEAD_SECONDS", 0.0)
     monkeypatch.setattr(trial_module, "_NEWS_SECONDS", 0.2)
 
