@@ -8,6 +8,7 @@ import urllib.error
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, Protocol
 
 from testbed.errors import HarnessError, UsageError
@@ -34,10 +35,15 @@ class Places:
 
     def client(self, service: str) -> Any:
         """A boto3 client for LocalStack itself."""
-        import boto3  # noqa: PLC0415 - a third of the import time of every scenario, and used at the end of a run only
+        return _session().client(service, endpoint_url=self.emulator_url)
 
-        session = boto3.Session("test", "test", region_name=_REGION)
-        return session.client(service, endpoint_url=self.emulator_url)
+
+@cache
+def _session() -> Any:
+    """One for all clients: it keeps the models of services, which take a tenth of a second to read."""
+    import boto3  # noqa: PLC0415 - a third of the import time of every scenario, and used at the end of a run only
+
+    return boto3.Session("test", "test", region_name=_REGION)
 
 
 class Destination(Protocol):
