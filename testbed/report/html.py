@@ -1,5 +1,6 @@
 """report.html: one self-contained page, made from the run folder alone."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -126,7 +127,8 @@ def render(run: RunFolder) -> str:
         latency_rows=QUANTILES,
         resources=RESOURCES,
         rows=wording.ROWS,
-        fault_counts=_fault_counts(series),
+        fault_counts=_fault_counts(run, series),
+        fault_fields=_fault_fields(run),
         poison_kinds=sorted({kind for one in series for kind in one.poison}),
         causes=causes,
         cause_names=list(dict.fromkeys(cause for counts in causes.values() for cause in counts)),
@@ -220,9 +222,21 @@ def _lanes(grid: Grid, series: Sequence[ArchitectureSeries]) -> list[tuple[str, 
     return drawn if any(one.spikes or one.faults for one in series) else []
 
 
-def _fault_counts(series: Sequence[ArchitectureSeries]) -> dict[str, dict[str, int]]:
-    """Fault -> architecture -> how often it fired."""
-    counts: dict[str, dict[str, int]] = {}
+def _faults(run: RunFolder) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+    """Architecture -> its faults with their fields; nothing where no manifest tells."""
+    found: Mapping[str, Sequence[Mapping[str, Any]]] = run.manifest.get("deciding", {}).get("faults", {})
+    return found
+
+
+def _fault_fields(run: RunFolder) -> list[str]:
+    """Every fault as JSON."""
+    return list(dict.fromkeys(json.dumps(fault, ensure_ascii=False) for own in _faults(run).values() for fault in own))
+
+
+def _fault_counts(run: RunFolder, series: Sequence[ArchitectureSeries]) -> dict[str, dict[str, int]]:
+    """Fault -> architecture -> how often it fired; also those that never did. Poison is told by its kinds."""
+    own = (fault for faults in _faults(run).values() for fault in faults)
+    counts: dict[str, dict[str, int]] = {fault["name"]: {} for fault in own if fault["type"] != "Poison"}
     for one in series:
         for window in one.faults:
             by = counts.setdefault(window.name, {})
@@ -247,7 +261,8 @@ def _claims(verdicts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, An
 
 def _facts(run: RunFolder) -> list[tuple[str, str]]:
     """What decides how a run behaves, one line each: the manifest, or the engine alone without it."""
-    return list(_flat(run.manifest or {"engine": run.verdict.get("engine", {})}))
+    manifest = {key: value for key, value in run.manifest.items() if key != "deciding"}  # a table and JSON tell
+    return list(_flat(manifest or {"engine": run.verdict.get("engine", {})}))
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -256,6 +271,10 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         if isinstance(item, Mapping):
             flat += _flat(item, f"{prefix}{key} ")
         else:
-            said = ", ".join(map(str, item)) if isinstance(item, list) else str(item)
+            said = ", ".join(map(_text, item)) if isinstance(item, list) else str(item)
             flat.append((f"{prefix}{key}".replace("_", " "), said if item not in (None, []) else svg.NOTHING))
     return flat
+
+
+def _text(item: object) -> str:
+    return json.dumps(item, ensure_ascii=False) if isinstance(item, Mapping) else str(item)

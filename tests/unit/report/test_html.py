@@ -198,3 +198,18 @@ def test_poison_is_told_by_its_kinds(tmp_path: Path) -> None:
     assert said == sorted(kind.replace("_", " ") for kind in kinds) != []
     (folder / "history.jsonl").write_text("".join(json.dumps(each | {"poison": None}) + "\n" for each in history))
     assert not any(word.startswith("orders with poison: ") for word in report(folder)[1].words)
+
+
+def test_every_fault_is_there_with_its_fields_one_that_never_fired_too(tmp_path: Path) -> None:
+    """As JSON, which `faults_from_json` and a testbed that stands take; poison is told by its kinds."""
+    folder = make_run(tmp_path, quiet_rate=3)
+    faults = [
+        {"type": "Throttle", "name": "never", "service": "sqs"},
+        {"type": "Poison", "name": "poison-2", "every": 50},
+    ]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"deciding": {"faults": {"sync": faults}}}))
+    _, page = report(folder)
+    assert page.words[page.words.index("never") + 1] == "0"
+    assert "poison-2" not in page.words
+    assert any(json.dumps(faults[0]) in word and json.dumps(faults[1]) in word for word in page.words)
