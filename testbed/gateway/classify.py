@@ -2,14 +2,15 @@
 
 Every protocol of AWS is told apart by what it puts on the wire: JSON by ``X-Amz-Target``, query by the form field
 ``Action``, RPC v2 by its path, REST by method and path. The service comes from the credential scope of the signature
-(AWS Signature Version 4, which presigned URLs carry in their query).
+(AWS Signature Version 4, which presigned URLs carry in their query), and where nobody has signed, from what the
+emulator goes by too: the version that a form names, the path of a queue or a function, a bucket and a key.
 """
 
 import gzip
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -23,7 +24,14 @@ from botocore.model import OperationModel, ServiceModel
 from testbed.gateway.message import Inbound
 
 _SCOPE: Final = re.compile(r"Credential=[^/]+/[0-9]{8}/[^/]+/([^/]+)/aws4_request")
-_RPC_V2_PATH: Final = re.compile(r"/service/([^/]+)/operation/([^/]+)")
+RPC_V2_PATH: Final = re.compile(r"/service/([^/]+)/operation/([^/]+)")
+"""The path of a request in RPC v2: the service by its target prefix in JSON, and the operation."""
+
+_FORM: Final = "application/x-www-form-urlencoded"
+_UPLOAD: Final = "multipart/form-data"
+_QUEUE_PATH: Final = re.compile(r"(/queue/[a-z0-9-]+)?/[0-9]{12}/[a-zA-Z0-9_-]+(\.fifo)?")
+_OBJECT_PATH: Final = re.compile(r"/[a-z0-9][a-z0-9.-]+/.+")
+_BUCKET_HOST: Final = re.compile(r"([a-z0-9][a-z0-9.-]+)\.s3\.")
 _METADATA_HEAD_BYTES: Final = (
     8192  # the metadata stands at the head of each model: no need to unpack the megabytes after it
 )
@@ -61,15 +69,15 @@ def classify(request: Inbound) -> Target | None:
     candidates = _signed_services(request, query)
     if target := request.headers.get("X-Amz-Target"):
         return _json_target(target, request.body, candidates)
-    if found := _RPC_V2_PATH.fullmatch(request.path):
+    if found := RPC_V2_PATH.fullmatch(request.path):
         return _rpc_v2_target(found[1], found[2], candidates)
     content_type = request.headers.get("Content-Type", "")
-    if request.method == "POST" and content_type.startswith("application/x-www-form-urlencoded"):
+    if request.method == "POST" and content_type.startswith(_FORM):
         form = parse_qs(request.body.decode("utf-8", "replace"), keep_blank_values=True)
         return _query_target(form, candidates, request.path)
-    if "Action" in query and request.path == "/":
-        return _query_target(query, candidates, request.path)
-    return _rest_target(request, query, candidates)
+    if request.method == "POST" and content_type.startswith(_UPLOAD):  # a browser's, which botocore has no model of
+        return Target("s3", "PostObject", _path_of_object(request).split("/")[1])
+    return _rest_target(request, query, candidates or _unsigned_services(request))
 
 
 def signed_services(request: Inbound) -> tuple[str, ...]:
@@ -84,6 +92,25 @@ def _signed_services(request: Inbound, query: Mapping[str, list[str]]) -> tuple[
     if "AWSAccessKeyId" in query:  # presigned in the old way, which only S3 still takes
         return ("s3",)
     return ()
+
+
+def _unsigned_services(request: Inbound) -> tuple[str, ...]:
+    """The services that a request by path may be for."""
+    if request.path.startswith("/2015-03-31/functions"):
+        return ("lambda",)
+    return ("s3",) if _OBJECT_PATH.fullmatch(_path_of_object(request)) else ()
+
+
+def _path_of_object(request: Inbound) -> str:
+    """The path with the bucket in front, which some clients put into the host."""
+    host = _BUCKET_HOST.match(request.headers.get("Host", ""))
+    return f"/{host[1]}{request.path}" if host else request.path
+
+
+def json_service(target_prefix: str) -> str | None:
+    """The service that takes JSON with this prefix in ``X-Amz-Target``."""
+    services = _index().by_target_prefix.get(target_prefix, ())
+    return next((name for name in services if "json" in _index().protocols[name]), None)
 
 
 def _json_target(target: str, body: bytes, candidates: tuple[str, ...]) -> Target | None:
@@ -104,16 +131,20 @@ def _rpc_v2_target(shape_name: str, operation: str, candidates: tuple[str, ...])
 
 def _query_target(form: Mapping[str, list[str]], candidates: tuple[str, ...], path: str) -> Target | None:
     operation = form.get("Action", [""])[0]
+    if not candidates:
+        at_queue = ("sqs",) if _QUEUE_PATH.fullmatch(path) else ()
+        candidates = at_queue or _index().by_form_version.get(form.get("Version", [""])[0], ())
     for service in candidates:
-        if operation in service_model(service).operation_names:
+        if service in _index().forms and operation in service_model(service).operation_names:
             members = {name: values[0] for name, values in form.items()}
             return Target(service, operation, _resource_of_members(members) or unquote(path.rpartition("/")[2]))
     return None
 
 
 def _rest_target(request: Inbound, query: Mapping[str, list[str]], candidates: tuple[str, ...]) -> Target | None:
+    path = _path_of_object(request) if "s3" in candidates else request.path
     for route in _routes(candidates):
-        if labels := route.match(request, query):
+        if labels := route.match(request, path, query):
             resource = next(iter(labels.values()), "") or _resource_of_members(_json_object(request.body))
             return Target(route.service, route.operation, resource_name(unquote(resource)))
     return None
@@ -133,7 +164,15 @@ def _resource_of_members(members: Mapping[str, Any]) -> str:
             return resource_name(value)
     if isinstance(tables := members.get("RequestItems"), dict):  # BatchWriteItem, BatchGetItem
         return ",".join(sorted(tables))
-    return ""
+    if isinstance(items := members.get("TransactItems"), list):  # TransactWriteItems, TransactGetItems
+        return _named("TableName", (action for item in items if isinstance(item, dict) for action in item.values()))
+    return _named("EventBusName", entries) if isinstance(entries := members.get("Entries"), list) else ""  # PutEvents
+
+
+def _named(member: str, parts: Iterable[Any]) -> str:
+    """What ``parts`` of a request name, each for itself."""
+    names = {part.get(member) for part in parts if isinstance(part, dict)}
+    return ",".join(sorted(resource_name(name) for name in names if isinstance(name, str)))
 
 
 @lru_cache(maxsize=4096)
@@ -169,9 +208,9 @@ class _Route:
             len(uri),
         )
 
-    def match(self, request: Inbound, query: Mapping[str, list[str]]) -> dict[str, str] | None:
-        """The labels of the path, ``{"": ""}`` where it has none; None when ``request`` is another operation."""
-        if request.method != self._method or not (found := self._path.fullmatch(request.path)):
+    def match(self, request: Inbound, path: str, query: Mapping[str, list[str]]) -> dict[str, str] | None:
+        """The labels of ``path``, ``{"": ""}`` where it has none; None when ``request`` is another operation."""
+        if request.method != self._method or not (found := self._path.fullmatch(path)):
             return None
         for key, value in self._fixed_query.items():
             if key not in query or (value and value != query[key][0]):
@@ -236,23 +275,29 @@ def _session() -> botocore.session.Session:
 class _Index:
     by_signing_name: Mapping[str, tuple[str, ...]]
     by_target_prefix: Mapping[str, tuple[str, ...]]
+    by_form_version: Mapping[str, tuple[str, ...]]
     protocols: Mapping[str, tuple[str, ...]]
+    forms: frozenset[str]
 
 
 @cache
 def _index() -> _Index:
     signing: dict[str, list[str]] = defaultdict(list)
     prefixes: dict[str, list[str]] = defaultdict(list)
+    versions: dict[str, list[str]] = defaultdict(list)
     protocols: dict[str, tuple[str, ...]] = {}
     for service, metadata in _metadata():
         signing[metadata.get("signingName") or metadata["endpointPrefix"]].append(service)
         if prefix := metadata.get("targetPrefix"):
             prefixes[prefix].append(service)
         protocols[service] = tuple(metadata.get("protocols") or [metadata["protocol"]])
+        if {"query", "ec2"} & set(protocols[service]) or "awsQueryCompatible" in metadata:
+            versions[metadata["apiVersion"]].append(service)
     by_signing_name = {
         key: tuple(sorted(names, key=lambda name: (name != key, name))) for key, names in signing.items()
     }
-    return _Index(by_signing_name, {key: tuple(names) for key, names in prefixes.items()}, protocols)
+    by_prefix, by_version = ({key: tuple(names) for key, names in each.items()} for each in (prefixes, versions))
+    return _Index(by_signing_name, by_prefix, by_version, protocols, frozenset().union(*by_version.values()))
 
 
 def _metadata() -> Iterator[tuple[str, dict[str, Any]]]:

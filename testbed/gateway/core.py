@@ -19,6 +19,7 @@ from testbed.compute.aws import AwsCaller
 from testbed.compute.result import InvokeResult
 from testbed.gateway.classify import Target, classify
 from testbed.gateway.contents import contents_of
+from testbed.gateway.dialects import plain
 from testbed.gateway.effects import answer_reply, under
 from testbed.gateway.emulator import UNREACHABLE, Emulator, EmulatorUnreachableError
 from testbed.gateway.faults import Faults
@@ -108,10 +109,11 @@ class Gateway:
             return await self.rest_api_plane.handle(address, request, client)
         if url := url_address_of(request):
             return await self._function_url_plane.handle(url, request, client)
+        request, back = plain(request)
         target = classify(request)
         if target is None:
             return await self._forward(request)
-        return await self.aws(target, request, caller_of(request))
+        return await back(await self.aws(target, request, caller_of(request)))
 
     async def aws(self, target: Target, request: Inbound, caller: str) -> Reply:
         """Answer one AWS request that ``caller`` makes."""

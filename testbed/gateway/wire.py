@@ -2,7 +2,6 @@
 
 import json
 import re
-import struct
 import uuid
 from typing import Any, Final
 from xml.sax.saxutils import escape
@@ -10,6 +9,7 @@ from xml.sax.saxutils import escape
 from multidict import CIMultiDict
 
 from testbed.chaos.call import AwsError
+from testbed.gateway.cbor import encoded
 from testbed.gateway.classify import Target, service_model
 from testbed.gateway.message import Inbound, Reply
 
@@ -32,7 +32,7 @@ def error_reply(error: AwsError, target: Target, request: Inbound, cause: str | 
     elif protocol == "smithy-rpc-v2-cbor":
         headers["Content-Type"] = "application/cbor"
         headers["smithy-protocol"] = "rpc-v2-cbor"
-        body = cbor_map({"__type": error.code, "message": error.message})
+        body = encoded({"__type": error.code, "message": error.message})
     elif target.service == "s3":
         headers["Content-Type"] = "application/xml"
         body = _xml("<Error>" + _code_and_message(error) + f"<RequestId>{request_id}</RequestId></Error>")
@@ -75,19 +75,6 @@ def _code_and_message(error: AwsError) -> str:
 
 def _xml(document: str) -> bytes:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{document}'.encode()
-
-
-def cbor_map(members: dict[str, str]) -> bytes:
-    """A CBOR map of text to text (RFC 8949): all that an error needs."""
-
-    def head(major: int, length: int) -> bytes:
-        return struct.pack(">BH", (major << 5) | 25, length)
-
-    def text(value: str) -> bytes:
-        encoded = value.encode()
-        return head(3, len(encoded)) + encoded
-
-    return head(5, len(members)) + b"".join(text(key) + text(value) for key, value in members.items())
 
 
 def json_reply(status: int, document: Any, **headers: str) -> Reply:
