@@ -63,13 +63,12 @@ def _unpacked(request: Inbound) -> Inbound:
 
 
 def _posted(request: Inbound) -> Inbound:
-    """A form, and not a URL with one: of the services that read forms only."""
+    """A form, and not a URL with one: of the services that read forms only, which leave another body alone."""
     path, _, query = request.target.partition("?")
     form = parse_qsl(query, keep_blank_values=True)
-    in_body = request.headers.get("Content-Type", "").startswith(_FORM)
-    if request.stream is not None or (request.body and not in_body):
+    if request.stream is not None:
         return request
-    if in_body:
+    if request.headers.get("Content-Type", "").startswith(_FORM):
         form += parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True)
     signed = [(name, value) for name, value in form if name.startswith("X-Amz-")]
     body = urlencode([field for field in form if field not in signed]).encode()

@@ -224,12 +224,13 @@ async def test_a_batch_in_the_url_fails_in_part(world: World) -> None:
     assert f"<Id>{failed}</Id>".encode() in reply.body
 
 
-async def test_a_topic_is_published_to_by_its_url(world: World) -> None:
-    """As SNS's query protocol allows."""
+@pytest.mark.parametrize(("method", "body"), [("GET", b""), ("POST", b"{}")])
+async def test_a_topic_is_published_to_by_its_url(world: World, method: str, body: bytes) -> None:
+    """As SNS's query protocol allows; integrations of REST APIs send what they were sent besides."""
     world.arm(Throttle(service="sns", resources=("orders",)))
     fields = {"Action": "Publish", **CALLS["sns"][1]}
-    signed = {"Authorization": SIGNED["Authorization"].replace("sqs", "sns")}
-    reply = await world.gateway.handle(Inbound("GET", f"/?{urlencode(fields)}", CIMultiDict(signed)))
+    signed = {"Authorization": SIGNED["Authorization"].replace("sqs", "sns"), "Content-Type": "application/json"}
+    reply = await world.gateway.handle(Inbound(method, f"/?{urlencode(fields)}", CIMultiDict(signed), body))
     assert parsed("sns", "query", "Publish", reply)["Error"]["Code"] == "ThrottlingException"
 
 
