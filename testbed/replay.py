@@ -91,7 +91,7 @@ def missed_line(architecture: str, hits: int, missed: Mapping[str, int]) -> str:
     return (
         f"replay: {architecture}: {sum(missed.values())} of {hits} hits of faults found no call again ({those}). "
         "Calls that are made of whatever waits just then, such as batches and polls, do not all come again alike, nor "
-        "do those that another outcome has caused"
+        "do those that another outcome has caused; and a cold start may be a warm one now"
     )
 
 

@@ -1,7 +1,7 @@
 """What crosses the seam between the data plane and the faults: a call, and what is done to it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 
@@ -91,9 +91,19 @@ class FunctionAnswer:
 Answer = AwsError | HttpAnswer | FunctionAnswer
 
 
-@dataclass(frozen=True, slots=True)
+def _nobody_asks() -> None:
+    """What a fault has done is counted by nobody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """What is done to a call beyond waiting and answering; see the modules of faults for the kinds there are."""
+    """What is done to a call beyond waiting and answering; see the modules of faults for the kinds there are.
+
+    Attributes:
+        happened: Of its injection; called by whoever carries the effect out.
+    """
+
+    happened: Callable[[], None] = field(default=_nobody_asks, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +117,9 @@ class Injection:
         executed: Whether a call that is answered so is executed all the same, first.
         delay_after: Seconds to wait after the call was executed, before its answer goes back.
         effect: What else is done.
+        can_fail: Whether its answer may find nothing to answer, as an error in a block of Postgres that has failed.
+        happened: Called, where it is not `is_certain`, once the fault has made a difference to the call: only then has
+            it fired.
     """
 
     fault: str
@@ -115,6 +128,17 @@ class Injection:
     executed: bool = False
     delay_after: float = 0.0
     effect: Effect | None = None
+    can_fail: bool = False
+    happened: Callable[[], None] = field(default=_nobody_asks, repr=False, compare=False)
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether it makes a difference whatever becomes of the call.
+
+        An effect finds something to act on, or does not; and a call that is executed before it is answered may be
+        refused, which its caller is told.
+        """
+        return not (self.can_fail or self.effect or (self.answer and self.executed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +146,7 @@ class Decision:
     """What all faults together do to one call.
 
     Attributes:
-        injections: Those with an effect, in the order of the list of faults.
+        injections: Those that hit it: first those of faults that answer, then the others, in the order of the list.
     """
 
     injections: tuple[Injection, ...]
@@ -145,4 +169,9 @@ class Decision:
     @property
     def effects(self) -> tuple[Effect, ...]:
         """What else is done, one after the other."""
-        return tuple(injection.effect for injection in self.injections if injection.effect is not None)
+        return tuple(replace(each.effect, happened=each.happened) for each in self.injections if each.effect)
+
+    @property
+    def unanswered(self) -> "Decision":
+        """The same without an answer, for a call that was refused before a fault could answer it."""
+        return Decision(tuple(injection for injection in self.injections if injection is not self.answering))

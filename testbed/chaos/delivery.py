@@ -43,8 +43,8 @@ class EarlyVisibility(CallFault):
     """Received messages become visible again too early, while their consumer still works on them.
 
     With ``after=0`` a message is delivered twice at once, as at-least-once delivery allows (Amazon SQS developer guide,
-    At-least-once delivery). Its receive count is spent each time. Where the visibility timeout is over earlier than
-    this, nothing happens.
+    At-least-once delivery). Its receive count is spent each time. It fires where a visibility timeout was cut short:
+    not where nothing was received, nor where the timeout is over earlier than this.
 
     Attributes:
         after: Seconds after they were received, whole as SQS counts them.
@@ -71,6 +71,8 @@ class EarlyVisibility(CallFault):
 @dataclass(frozen=True, kw_only=True)
 class LateDelivery(CallFault):
     """Messages become visible late; those of FIFO queues are left alone, which take no delay for a single message.
+
+    It fires where a message was sent, and its delay was not at its most already.
 
     Attributes:
         seconds: How late, 1 to 900, in whole seconds (Amazon SQS API reference, SendMessage, DelaySeconds); that of

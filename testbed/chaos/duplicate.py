@@ -18,6 +18,8 @@ class Twice(Effect):
 class Duplicate(CallFault):
     """Executes a call twice: a message is sent, a record is put, a function runs two times.
 
+    A call that is refused the first time is not repeated, and the fault has not fired.
+
     Raises:
         UsageError: The service is Postgres, whose sessions cannot be repeated.
     """

@@ -60,6 +60,7 @@ class EnvironmentKilled(InvokeFault):
     The invoke ends as AWS's ``Runtime.ExitError`` (API reference, Invoke: status 200, ``X-Amz-Function-Error:
     Unhandled``), and the next one initialises an environment in its own time. Killed after its handler, the work is
     done, and whoever invoked is told that it failed: a poller keeps the messages, the asynchronous queue tries again.
+    It fires where a process is killed: not for an invoke that is throttled, nor for one that ends by itself first.
 
     Attributes:
         moment: ``"before"`` the handler runs, ``"during"``, or ``"after"`` it has returned, before anybody knows.
@@ -91,7 +92,8 @@ class OutOfMemory(InvokeFault):
     """Ends an environment as AWS does when the function uses more memory than it has.
 
     The invoke ends as ``Runtime.OutOfMemory``, and its log says that all memory was used (AWS Lambda developer guide,
-    Troubleshoot invocation issues: memory errors). No memory is taken from the machine.
+    Troubleshoot invocation issues: memory errors). No memory is taken from the machine. It fires where an environment
+    ends so: not for an invoke that is throttled, nor for one that times out first.
 
     Attributes:
         seconds: How long the handler has run by then. One that answers sooner ends so as it does.
@@ -115,7 +117,7 @@ class OutOfMemory(InvokeFault):
 
 @dataclass(frozen=True, kw_only=True)
 class SlowColdStart(InvokeFault):
-    """Makes cold starts slower; an invoke that finds a warm environment is left alone, though it counts as hit.
+    """Makes cold starts slower. It fires where an environment is started: one that is warm serves as ever.
 
     The time is part of ``Init Duration``. After a failure of the environment before, where Lambda initialises in the
     invoke's own time, it is part of that, and of the function's timeout (AWS Lambda developer guide, Lambda execution

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from testbed.chaos import trigger
 from testbed.chaos.call import Call, Injection
@@ -44,7 +44,8 @@ class Fault:
 class CallFault(Fault, ABC):
     """A fault that acts on calls while they pass the data plane.
 
-    It hits a call that all of the following select; those left empty select every call.
+    It hits a call that all of the following select; those left empty select every call. It fires when it makes a
+    difference to the call: a call that another fault has answered is left alone, and its triggers do not count that.
 
     Attributes:
         service: The service whose calls it sees, as in `Call`; ``"*"`` stands for every one but ``"postgres"``.
@@ -58,6 +59,9 @@ class CallFault(Fault, ABC):
     Raises:
         UsageError: A field makes no sense.
     """
+
+    answers: ClassVar[bool] = False
+    """Whether its injections answer calls."""
 
     service: str
     operations: tuple[str, ...] = ()

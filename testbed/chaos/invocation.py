@@ -6,6 +6,7 @@ actions.
 
 import json
 from dataclasses import dataclass
+from typing import ClassVar
 
 from testbed.chaos.call import Call, Effect, FunctionAnswer, Injection
 from testbed.chaos.invoke_fault import InvokeFault
@@ -58,8 +59,11 @@ class InvocationError(InvokeFault):
     """Marks invokes as failed (``aws:lambda:invocation-error``).
 
     Attributes:
-        prevent_execution: Whether the handler is not run at all; else it runs, and its result is thrown away.
+        prevent_execution: Whether the handler is not run at all; else it runs, and its result is thrown away. An invoke
+            that Lambda refuses then, as by a throttle, is told so: the fault has not fired.
     """
+
+    answers: ClassVar[bool] = True
 
     prevent_execution: bool = True
 
@@ -80,11 +84,13 @@ class InvocationHttpResponse(InvokeFault):
     Attributes:
         status: The ``statusCode``.
         content_type: The header ``Content-Type``.
-        prevent_execution: Whether the handler is not run at all; else it runs, and its result is thrown away.
+        prevent_execution: As of `InvocationError`.
 
     Raises:
         UsageError: The status is none of HTTP's.
     """
+
+    answers: ClassVar[bool] = True
 
     status: int = 500
     content_type: str = "application/json"

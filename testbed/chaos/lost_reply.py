@@ -1,7 +1,7 @@
 """Answers that never arrive: the connection is reset, or hangs, before or after the call was executed."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from testbed.chaos.call import RESET, Call, Injection
 from testbed.chaos.fault import CallFault
@@ -11,12 +11,16 @@ from testbed.chaos.fault import CallFault
 class LostReply(CallFault):
     """Executes a call, and breaks the connection in place of an answer: the caller cannot know that it happened.
 
+    A call that the service refuses has not happened: the refusal gets through, and the fault has not fired.
+
     Attributes:
         hang_seconds: How long the connection stays open first, without a byte.
 
     Raises:
         UsageError: The time is negative.
     """
+
+    answers: ClassVar[bool] = True
 
     hang_seconds: float = 0.0
 
@@ -42,6 +46,8 @@ class Unreachable(CallFault):
     Raises:
         UsageError: A field makes no sense.
     """
+
+    answers: ClassVar[bool] = True
 
     kind: Literal["reset", "hang"] = "reset"
     hang_seconds: float = 60.0

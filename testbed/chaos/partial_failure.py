@@ -58,7 +58,8 @@ class PartialFailure(CallFault):
     The other entries really happen, and the answer has status 200: SQS and SNS name the entries under ``Failed``,
     Kinesis and EventBridge count them (``FailedRecordCount``, ``FailedEntryCount``), DynamoDB returns them as
     ``UnprocessedItems``. Where all entries fail nothing happens; DynamoDB answers with an error then, as it does where
-    it takes nothing of a batch (API reference, BatchWriteItem).
+    it takes nothing of a batch (API reference, BatchWriteItem). A batch that is empty, or that the service refuses as a
+    whole, is answered as ever, and the fault has not fired.
 
     Attributes:
         share: Chance of each entry of a batch that is hit, more than 0 and at most 1. One entry of it fails at least.

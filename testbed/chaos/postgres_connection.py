@@ -1,7 +1,7 @@
 """Connections to Postgres that break, fall silent, or are refused."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from testbed.chaos.call import RESET, Call, Effect, Injection
 from testbed.chaos.fault import CallFault
@@ -28,7 +28,8 @@ class PostgresReset(CallFault):
 
     ``PostgresReset(operations=("Commit",), position="after")`` is the COMMIT that was executed while its reply was
     lost: the client cannot know. A statement outside of a transaction block commits by itself: there the same goes for
-    ``operations=("Query",)``. In a block, or in a pipeline before its sync, what was executed is rolled back.
+    ``operations=("Query",)``. In a block, or in a pipeline before its sync, what was executed is rolled back. An answer
+    that is an error is lost as any other.
 
     Attributes:
         position: ``"before"`` the round trip reaches Postgres, or ``"after"`` Postgres has answered it, when the
@@ -37,6 +38,8 @@ class PostgresReset(CallFault):
     Raises:
         UsageError: There is no such position.
     """
+
+    answers: ClassVar[bool] = True
 
     service: str = field(default="postgres", init=False)
     position: Literal["before", "after"] = "before"
@@ -65,6 +68,8 @@ class PostgresBlackHole(CallFault):
     Raises:
         UsageError: It is not positive.
     """
+
+    answers: ClassVar[bool] = True
 
     service: str = field(default="postgres", init=False)
     seconds: float
@@ -95,6 +100,8 @@ class PostgresRefused(CallFault):
     Raises:
         UsageError: There is no such state.
     """
+
+    answers: ClassVar[bool] = True
 
     service: str = field(default="postgres", init=False)
     operations: tuple[str, ...] = field(default=("Connect",), init=False)

@@ -12,7 +12,7 @@ from testbed.chaos.trigger import Predicate
 from testbed.errors import UsageError
 
 Listener = Callable[[Call, Injection], None]
-"""Is told of each fault that fired, with what that fault did to the call."""
+"""Is told of each fault that fired, with what that fault does to the call."""
 
 Hit = tuple[str, str, int]
 """What was hit once: name of the fault, identity and attempt of the call."""
@@ -31,7 +31,7 @@ class Armed:
         hits: Whether it hits a call of its service.
         seed: Of its decisions.
         since: Second 0 of its windows, in seconds after the start of the traffic.
-        fired: On how many calls it had an effect.
+        fired: To how many calls it has made a difference.
         last: The last of these.
     """
 
@@ -51,6 +51,9 @@ class Schedule:
     `testbed.chaos.trigger`.
 
     Where several faults hit one call their delays add up, and the first answer in the order of the list is the answer.
+
+    To hit is not to fire. A fault that fires whatever becomes of the call, since it delays it or answers in its place,
+    has fired when it is decided; any other when whoever carries it out says that it `happened`.
     """
 
     def __init__(
@@ -66,9 +69,9 @@ class Schedule:
         Args:
             faults: In the order in which their answers win.
             seed: Seed of the run.
-            listener: Called for each decision that fired.
-            replayed: What was hit in an earlier run: exactly that is hit again, whatever the triggers say. A fault
-                of certain orders alone hits those, in whatever batch they come now.
+            listener: Called for each hit that fired.
+            replayed: The hits that fired in an earlier run: exactly these are hit again, whatever the triggers say. A
+                fault of certain orders alone hits those, in whatever batch they come now.
 
         Raises:
             UsageError: Two faults have the same name.
@@ -112,52 +115,74 @@ class Schedule:
 
     @property
     def fired(self) -> dict[str, int]:
-        """Name of each armed fault to the number of calls on which it had an effect."""
+        """Name of each armed fault to the number of calls to which it has made a difference."""
         return {name: armed.fired for name, armed in self._armed.items()}
 
     @property
     def missed(self) -> dict[str, int]:
-        """Name of each armed fault to the number of replayed hits whose calls did not come; only those with any."""
+        """Name of each armed fault to the number of replayed hits that did not fire again; only those with any."""
         missed = Counter(fault for fault, _, _ in (self._replayed or set()) - self._met)
         return {name: missed[name] for name in self._armed if missed[name]}
 
     def decide(self, call: Call) -> Decision | None:
         """What happens to ``call``; None where no fault hits it."""
         found: list[Injection] = []
+        answering: Injection | None = None
         acting = self._of_service.get(call.service)
         for armed in self._acting_on(call.service) if acting is None else acting:
             seen = replace(call, at=call.at - armed.since) if armed.since else call
+            if answering and _is_masked(armed.fault.inject(seen, armed.seed), answering):
+                continue  # its trigger is not asked: what counts calls counts those alone that the fault can act on
             if not armed.hits(seen):
                 continue
-            injection = armed.fault.inject(seen, armed.seed)
-            if _is_masked(injection, found):
-                continue
-            armed.fired += 1
-            armed.last = call
-            if self._replayed is not None:
-                self._met.add((injection.fault, call.identity, call.attempt))
-            if self._listener is not None:
-                self._listener(call, injection)
+            injection = self._hit(armed, call, armed.fault.inject(seen, armed.seed))
+            if answering is None and injection.answer is not None:
+                answering = injection
             found.append(injection)
         return Decision(tuple(found)) if found else None
 
+    def _hit(self, armed: Armed, call: Call, injection: Injection) -> Injection:
+        """``injection``, which has fired if it is certain, and fires when it `happened` else."""
+        if injection.is_certain:
+            self._fire(armed, call, injection)
+            return injection
+        left = [injection]
+
+        def happened() -> None:
+            while left:  # once
+                self._fire(armed, call, left.pop())
+
+        return replace(injection, happened=happened)
+
+    def _fire(self, armed: Armed, call: Call, injection: Injection) -> None:
+        armed.fired += 1
+        armed.last = call
+        if self._replayed is not None:
+            self._met.add((injection.fault, call.identity, call.attempt))
+        if self._listener is not None:
+            self._listener(call, injection)
+
+    def retire(self) -> None:
+        """Tell the listener of nothing more: what happens from now on to a call of before is not of the next run."""
+        self._listener = None
+
     def _acting_on(self, service: str) -> tuple[Armed, ...]:
+        """The faults that can hit calls of a service: those that answer come first, since they mask others."""
         kinds = {service} if service == "postgres" else {service, EVERY_SERVICE}
-        acting = tuple(armed for armed in self._armed.values() if armed.fault.service in kinds)
-        self._of_service[service] = acting
-        return acting
+        acting = [armed for armed in self._armed.values() if armed.fault.service in kinds]
+        found = self._of_service[service] = tuple(sorted(acting, key=lambda armed: not armed.fault.answers))
+        return found
 
     @staticmethod
     def _as_before(fault: str, replayed: AbstractSet[Hit]) -> Predicate:
         return lambda call: (fault, call.identity, call.attempt) in replayed
 
 
-def _is_masked(injection: Injection, found: Sequence[Injection]) -> bool:
-    """Whether an injection has no effect: the call is answered already, or not executed at all."""
-    answering = next((each for each in found if each.answer is not None), None)
-    if answering is None or injection.delay:
+def _is_masked(injection: Injection, answering: Injection) -> bool:
+    """Whether an injection can do nothing to a call that is answered so: not executed perhaps, or answered already."""
+    if injection.delay:
         return False
-    return not answering.executed or not (injection.delay_after or injection.effect)
+    return not answering.executed or injection.answer is not None or not (injection.delay_after or injection.effect)
 
 
 def named(faults: Sequence[Fault]) -> list[Fault]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from testbed.chaos.call import AwsError, Call, Injection
 from testbed.chaos.fault import CallFault
@@ -38,11 +38,13 @@ class ServiceError(CallFault):
         status: HTTP status; 0 is that of the service's internal failure.
         message: Text for people.
         position: ``"instead"`` of the call, or ``"after"`` it was executed: then the caller is told that what has
-            happened has not.
+            happened has not. There it fires where it happened: a call that the service refuses keeps its own error.
 
     Raises:
         UsageError: A field makes no sense.
     """
+
+    answers: ClassVar[bool] = True
 
     code: str = ""
     status: int = 0

@@ -59,7 +59,8 @@ class Paced(Effect):
 class PostgresBandwidth(CallFault):
     """Limits the rate at which round trips to Postgres and their answers pass.
 
-    Each connection has a line of its own. Rows of a COPY from the client pass as they come.
+    Each connection has a line of its own. Rows of a COPY from the client pass as they come. It fires on a round trip
+    that takes a millisecond longer by it, with its answer.
 
     Attributes:
         bytes_per_second: The limit, for each of the two ways.

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 from testbed.chaos.call import AwsError, Call, Injection
 from testbed.chaos.fault import CallFault
@@ -42,7 +42,8 @@ class SqlError(CallFault):
 
     A transaction block has failed, and wants to be rolled back; a pipeline is skipped up to its sync. A commit that
     fails has rolled its transaction back. With 57P01 the session is over, and its transaction is rolled back. Nothing
-    happens to a block that has failed already: Postgres says 25P02 there, and a COMMIT of it is a ROLLBACK.
+    happens to a block that has failed already, and the fault has not fired: Postgres says 25P02 there, and a COMMIT of
+    it is a ROLLBACK.
 
     Attributes:
         operations: ``"Query"`` or ``"Commit"``, or both; ``"Query"`` unless told otherwise.
@@ -54,6 +55,8 @@ class SqlError(CallFault):
     Raises:
         UsageError: A field makes no sense.
     """
+
+    answers: ClassVar[bool] = True
 
     service: str = field(default="postgres", init=False)
     operations: tuple[str, ...] = ("Query",)
@@ -75,4 +78,5 @@ class SqlError(CallFault):
         """The error, not executed."""
         del call, seed
         message = self.message or MESSAGES[self.sqlstate]
-        return Injection(self.name, answer=SqlState(self.sqlstate, message=message, fatal=self.sqlstate in _FATAL))
+        answer = SqlState(self.sqlstate, message=message, fatal=self.sqlstate in _FATAL)
+        return Injection(self.name, answer=answer, can_fail=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import ClassVar, Final, Literal, get_args
 
 from testbed.chaos.call import AwsError, Call, Injection
 from testbed.chaos.fault import CallFault
@@ -47,6 +47,8 @@ class Throttle(CallFault):
     Raises:
         UsageError: A field makes no sense.
     """
+
+    answers: ClassVar[bool] = True
 
     reason: ThrottleReason = _RESERVED
 

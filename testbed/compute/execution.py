@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from testbed.chaos.call import Effect
@@ -93,9 +93,12 @@ class Executor:
     async def run(self, function: Function, request: Request, served: Served) -> Execution:
         """Run an invoke that was admitted, on an environment of the kind that ``served`` says."""
         initialization = PROVISIONED if served is Served.PROVISIONED else ON_DEMAND
-        delay = sum(effect.seconds for effect in request.effects if isinstance(effect, StartsSlowly))
+        slow = [effect for effect in request.effects if isinstance(effect, StartsSlowly)]
+        delay = sum(effect.seconds for effect in slow)
         start = await self._pool.acquire(function, initialization, start_delay=delay)
         if start.event.kind is Kind.READY:
+            if start.cold:
+                _happened(slow)
             return await self._serve(function, request, start)
         return self._finished(function, request, start, start.event, start.spent)
 
@@ -150,8 +153,10 @@ class Executor:
 
 async def _served(environment: Environment, invocation: Invocation, left: float, effects: tuple[Effect, ...]) -> Event:
     """Let ``environment`` serve an invoke, for which ``left`` seconds are left, under what faults do to it."""
-    delay = sum(effect.seconds for effect in effects if isinstance(effect, HandlerDelayed))
+    delays = [effect for effect in effects if isinstance(effect, HandlerDelayed)]
+    delay = sum(effect.seconds for effect in delays)
     if delay:
+        _happened(delays)
         await environment.rest(min(delay, left))
         if delay >= left and environment.alive:
             await environment.end()
@@ -160,6 +165,7 @@ async def _served(environment: Environment, invocation: Invocation, left: float,
     if ending is None:
         return await environment.serve(invocation, left - delay)
     if isinstance(ending, Killed) and ending.moment == "before":
+        ending.happened()
         return Event(Kind.EXIT, exit=await environment.end())
     event = await _served_until(ending, environment, invocation, left - delay)
     if event.kind in {Kind.RESPONSE, Kind.ERROR}:  # nobody hears of it
@@ -182,7 +188,13 @@ async def _served_until(
 
 
 def _end(environment: Environment, ending: Killed | MemoryUsedUp) -> None:
+    ending.happened()
     if isinstance(ending, MemoryUsedUp):
         environment.runs_out_of_memory(environment.memory_bytes)
     else:
         environment.kill()
+
+
+def _happened(effects: Sequence[Effect]) -> None:
+    for effect in effects:
+        effect.happened()

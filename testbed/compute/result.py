@@ -31,6 +31,11 @@ class InvokeResult:
     log_tail: bytes = b""
     request_id: str = ""
 
+    @property
+    def refused(self) -> bool:
+        """Whether Lambda refused the request: no handler ran, or will."""
+        return self.error is not None
+
 
 class Invoker(Protocol):
     """Whatever runs functions: the compute plane, or a test's stand-in."""

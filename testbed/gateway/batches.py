@@ -60,10 +60,12 @@ async def entries_fail(effect: EntriesFail, target: Target, request: Inbound, fo
         if not await batch.add(reply, failing, effect.error):
             return reply
     elif target.service == "dynamodb":
+        effect.happened()
         return error_reply(effect.error, target, request, cause=cause_of(effect.error))
     else:
         reply = batch.nothing_done()
         await batch.add(reply, failing, effect.error)
+    effect.happened()
     reply.cause = cause_of(effect.error)
     return reply
 

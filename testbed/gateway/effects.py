@@ -35,15 +35,19 @@ async def under(effects: Sequence[Effect], target: Target, request: Inbound, for
         case SentLate():
             return await sent_late(first, target, request, inner)
         case Twice():
-            return await _twice(target, request, inner)
+            return await _twice(first, target, request, inner)
     raise TypeError(f"{first} is no effect on calls of AWS services")
 
 
-async def _twice(target: Target, request: Inbound, forward: Forward) -> Reply:
+async def _twice(effect: Twice, target: Target, request: Inbound, forward: Forward) -> Reply:
     if request.stream is not None:
         body = b"".join([piece async for piece in request.stream])
         request = replace(request, body=body, stream=None)
-    await (await forward(request, target)).whole()
+    first = await forward(request, target)
+    await first.whole()
+    if first.refused:
+        return first
+    effect.happened()
     return await forward(request, target)
 
 

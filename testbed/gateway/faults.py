@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar, cast
+from typing import Final, Protocol, TypeVar, cast
 
 from testbed.chaos.call import (
     RESET,
@@ -23,7 +23,17 @@ from testbed.gateway.origin import Origin
 
 THROTTLE: Final = "throttle"
 _TOO_MANY: Final = 429
-_Result = TypeVar("_Result")
+
+
+class Executed(Protocol):
+    """What became of a call."""
+
+    @property
+    def refused(self) -> bool:
+        """Whether it was refused: what it asked for has not happened."""
+
+
+_Result = TypeVar("_Result", bound=Executed)
 
 
 class Faults:
@@ -46,6 +56,7 @@ class Faults:
 
     def arm(self, schedule: Schedule) -> None:
         """Let ``schedule`` decide from now on; every count starts anew."""
+        self._schedule.retire()
         self._schedule = schedule
         self._attempts.clear()
         self.throttles = 0
@@ -75,6 +86,8 @@ class Faults:
     ) -> _Result:
         """Execute ``call`` as the faults that hit it let it happen.
 
+        A fault that answers what was executed leaves a refusal alone: its caller knows that nothing has happened.
+
         Args:
             call: What is asked for.
             execute: Does it, under these effects.
@@ -86,16 +99,22 @@ class Faults:
         if decision.delay:
             await asyncio.sleep(decision.delay)
         answering = decision.answering
-        result: _Result | None = None
-        if answering is None or answering.executed:
-            result = await execute(decision.effects)
-            if decision.delay_after:
-                await asyncio.sleep(decision.delay_after)
-        if answering is None or answering.answer is None:
-            return cast("_Result", result)
-        cause = cause_of(answering.answer)
+        if answering is not None and not answering.executed:
+            return self._answered(answering, answered)
+        result = await execute(decision.effects)
+        if answering is not None and result.refused:
+            answering, decision = None, decision.unanswered
+        if answering is not None:
+            answering.happened()
+        if decision.delay_after:
+            await asyncio.sleep(decision.delay_after)
+        return result if answering is None else self._answered(answering, answered)
+
+    def _answered(self, answering: Injection, answered: Callable[[Answer, str], _Result]) -> _Result:
+        answer = cast("Answer", answering.answer)
+        cause = cause_of(answer)
         self.throttles += cause == THROTTLE
-        return answered(answering.answer, cause)
+        return answered(answer, cause)
 
     def decide(self, call: Call) -> Decision | None:
         """What the schedule does to a call that takes another way, such as one on the Postgres wire."""

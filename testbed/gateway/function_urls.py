@@ -151,6 +151,11 @@ class _Served:
     result: InvokeResult | None = None
     by_fault: bool = False
 
+    @property
+    def refused(self) -> bool:
+        """Whether the client is told of an error."""
+        return self.answer.status >= 400  # noqa: PLR2004 - HTTP's errors begin here
+
 
 class FunctionUrlPlane:
     """Answers the requests to function URLs. Signatures are not checked, whatever the URL's ``AuthType``.

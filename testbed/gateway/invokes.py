@@ -53,10 +53,12 @@ class Invokes:
 
         async def execute(effects: tuple[Effect, ...]) -> InvokeResult:
             nonlocal ran
-            if Twice() in effects:
-                effects = tuple(effect for effect in effects if not isinstance(effect, Twice))
-                await run(effects)
-            ran = await run(effects)
+            once = tuple(effect for effect in effects if not isinstance(effect, Twice))
+            ran = await run(once)
+            for effect in effects:
+                if isinstance(effect, Twice) and not ran.refused:
+                    effect.happened()
+                    ran = await run(once)
             return ran
 
         def answered(answer: Answer, cause: str) -> InvokeResult:

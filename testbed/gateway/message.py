@@ -56,6 +56,11 @@ class Reply:
     error: str | None = None
     cause: str | None = None
 
+    @property
+    def refused(self) -> bool:
+        """Whether it is an error: what was asked for has not happened."""
+        return not self.status or self.status >= 400  # noqa: PLR2004 - HTTP's errors begin here
+
     async def whole(self) -> bytes:
         """The whole body; what was still to be streamed is read, and held from then on."""
         if self.stream is not None:

@@ -5,15 +5,11 @@ from collections import deque
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Final, cast
 
-from testbed.chaos.call import Decision
-from testbed.chaos.postgres_connection import Vanished
-from testbed.chaos.slow_postgres import Paced
 from testbed.chaos.sql_error import SqlState
+from testbed.gateway.postgres_hit import Hit
 from testbed.gateway.postgres_server_side import Frozen, ServerSide, close_or_reset, detached
-from testbed.gateway.postgres_statements import FAILURE, Ending, RoundTrip, Statements
+from testbed.gateway.postgres_statements import Statements
 from testbed.gateway.postgres_wire import (
-    CLIENT_SPEAKS,
-    ERROR_RESPONSE,
     PROTOCOL_VIOLATION,
     ClientReader,
     Packet,
@@ -29,7 +25,6 @@ if TYPE_CHECKING:
     from testbed.gateway.postgres_proxy import PostgresProxy
 
 _NO_ENCRYPTION: Final = b"N"
-_FAILED_BLOCK: Final = b"E"
 
 
 class Session(asyncio.Protocol):
@@ -42,6 +37,7 @@ class Session(asyncio.Protocol):
     Attributes:
         observed: Whether it is the business of faults and journal: it is not the testbed's own.
         upstream: Host and port of its Postgres, once it has called there.
+        flows: Whether what flows passes although a packet is held back, see `let_flow`.
     """
 
     def __init__(self, proxy: "PostgresProxy") -> None:
@@ -52,7 +48,7 @@ class Session(asyncio.Protocol):
         self._statements = Statements()
         self._packets: deque[Packet] = deque()
         self._held: asyncio.Task[None] | None = None
-        self._flows = False  # although a packet is held back, what flows passes: its answer needs that
+        self.flows = False
         self._client: asyncio.Transport | None = None
         self._server = ServerSide(self, proxy)
         self._client_done = False
@@ -133,7 +129,7 @@ class Session(asyncio.Protocol):
         """Reads from the client only while its bytes can go on."""
         if self._client is None or self._client_done:
             return
-        held = self._held is not None and not self._flows
+        held = self._held is not None and not self.flows
         if (held and not self._proxy.is_cut) or self._server.full:
             self._client.pause_reading()
         else:
@@ -149,7 +145,7 @@ class Session(asyncio.Protocol):
         self.regulate()
 
     def _may_pass(self, packet: Packet) -> bool:
-        return self._held is None or (self._flows and packet.kind is PacketKind.FLOWING)
+        return self._held is None or (self.flows and packet.kind is PacketKind.FLOWING)
 
     def _pass_on(self, packet: Packet) -> None:
         match packet.kind:
@@ -173,7 +169,7 @@ class Session(asyncio.Protocol):
         if decision is None:
             self._server.ask(trip.data)
         else:
-            self._hold(self._suffer(trip, decision))
+            self._hold(Hit(decision, self, self._server, self._proxy).pass_on(trip))
 
     def _finish(self) -> None:
         """The client has sent all it will send."""
@@ -193,86 +189,14 @@ class Session(asyncio.Protocol):
         self._held = asyncio.get_running_loop().create_task(held())
         self._held.add_done_callback(lambda _: work.close())  # it may have been cancelled before it began
 
-    # What faults do to a round trip
+    # What faults that hit a round trip need
 
-    async def _suffer(self, trip: RoundTrip, decision: Decision) -> None:
-        await self._wait(decision.delay)
-        answering = decision.answering
-        if answering is None or answering.executed:
-            await self._wait(_seconds(len(trip.data), decision))
-            if answering is None and not _touches_answer(decision):
-                self._server.ask(trip.data)
-            else:
-                await self._pass_with_answer(trip, decision)
-        elif isinstance(answering.answer, SqlState):
-            await self._fail(trip, answering.answer)
-        else:
-            self._break(decision)
-
-    async def _pass_with_answer(self, trip: RoundTrip, decision: Decision) -> None:
-        """Passes a round trip on, and its answer back: late, slowly, or not at all."""
-        await self._server.quiet()
-        if self._server.skips and trip.is_flushed:
-            self._server.ask(trip.data)  # there will be no answer
-            return
-        self._server.listen()
-        self._server.ask(trip.with_end())
-        await self._pass_answer(Ending(trip), decision)
-
-    async def _pass_answer(self, ending: Ending, decision: Decision) -> None:
-        lost = decision.answering is not None
-        late = decision.delay_after
-        while not ending.is_over:
-            messages = await self._server.heard()
-            passing = b"".join(
-                data for kind, data in messages if ending.take(kind) and not (lost and kind not in CLIENT_SPEAKS)
-            )
-            await self._wait(_seconds(len(passing), decision) + (0 if lost else late))
-            late = late if lost else 0
-            if passing:
-                self.answer(passing)
-            if any(kind in CLIENT_SPEAKS for kind, _ in messages):
-                self._let_flow()
-        self._flows = False
-        await self._wait(late)
-        if lost:
-            self.reset()
-        else:
-            self._server.let_through()
-
-    def _let_flow(self) -> None:
-        self._flows = True
+    def let_flow(self) -> None:
+        """From now on what flows passes, although a round trip is held back: its answer needs that."""
+        self.flows = True
         asyncio.get_running_loop().call_soon(self._advance)
 
-    async def _fail(self, trip: RoundTrip, error: SqlState) -> None:
-        """Answers a round trip with an error, and sees to it that Postgres agrees."""
-        await self._server.quiet()
-        if error.fatal:
-            self._refuse("error", error)
-            return
-        commit = trip.operation == "Commit"
-        if self._server.skips or (commit and self._server.status == _FAILED_BLOCK):
-            self._server.ask(trip.data)
-            return
-        self._server.listen()
-        self._server.ask(trip.failing())
-        answer: list[tuple[int, bytes]] = []
-        failed = False
-        while not failed:
-            for kind, data in await self._server.heard():
-                if FAILURE in data and kind == ERROR_RESPONSE:
-                    answer = trip.without_rollback(answer) if commit else answer
-                    answer.append((kind, error_response(error.code, error.message)))
-                    self._proxy.note("error", error.code, error.message)
-                else:
-                    answer.append((kind, data))
-                failed = failed or kind == ERROR_RESPONSE
-            if failed or not commit:
-                self.answer(b"".join(data for _, data in answer))
-                answer = []
-        self._server.let_through()
-
-    def _refuse(self, event: str, error: SqlState) -> None:
+    def refuse(self, event: str, error: SqlState) -> None:
         """Ends the session with an error."""
         self._proxy.note(event, error.code, error.message)
         self._packets.clear()
@@ -280,35 +204,15 @@ class Session(asyncio.Protocol):
         if self._client is not None:
             self._client.close()
 
-    def _break(self, decision: Decision) -> None:
-        """Ends the session without a word: at once, or after a silence."""
-        silence = sum(effect.seconds for effect in decision.effects if isinstance(effect, Vanished))
-        if silence:
-            self._proxy.swallow(self, silence)
-        else:
-            self.reset()
-
-    async def _wait(self, seconds: float) -> None:
-        if seconds > 0:
-            await self._proxy.sleep(seconds)
-
     # Opening, and cancelling
 
     async def _open(self, startup: bytes) -> None:
         self._database = database_of(startup)
         self.observed = user_of(startup) != self._proxy.admin
         decision = self._proxy.decide("Connect", self._database, digest(startup)) if self.observed else None
-        if decision is not None:
-            await self._wait(decision.delay)
-            answering = decision.answering
-            if answering is not None and not answering.executed:
-                if isinstance(answering.answer, SqlState):
-                    self._refuse("refused", answering.answer)
-                else:
-                    self._proxy.note("refused", message="a fault broke the connection")
-                    self._break(decision)
-                return
-            await self._wait(_seconds(len(startup), decision))
+        hit = Hit(decision, self, self._server, self._proxy) if decision else None
+        if hit is not None and not await hit.admits(startup):
+            return
         self.upstream = self._proxy.upstream
         try:
             await asyncio.get_running_loop().create_connection(lambda: self._server, *self.upstream)
@@ -320,12 +224,10 @@ class Session(asyncio.Protocol):
             self._server.give_up()  # the loop closes what it has opened; uvloop does not tell, if that just happened
             self._end_if_over()
             raise
-        if decision is not None and _touches_answer(decision):
-            self._server.listen()
+        if hit is None:
             self._server.write(startup)
-            await self._pass_answer(Ending(None), decision)
         else:
-            self._server.write(startup)
+            await hit.open(startup)
 
     async def _cancel(self, request: bytes) -> None:
         """Passes a cancel request on; the client takes the end of its connection for the server's having seen it."""
@@ -344,17 +246,3 @@ class Session(asyncio.Protocol):
     def _end_if_over(self) -> None:
         if self._client is None and not self._server.connected:
             self._proxy.ended(self)
-
-
-def _seconds(size: int, decision: Decision) -> float:
-    """How long so many bytes are on their way."""
-    return sum(size / effect.bytes_per_second for effect in decision.effects if isinstance(effect, Paced))
-
-
-def _touches_answer(decision: Decision) -> bool:
-    """Whether the answer is not simply passed on."""
-    return (
-        decision.answering is not None
-        or decision.delay_after > 0
-        or any(isinstance(effect, Paced) for effect in decision.effects)
-    )

@@ -19,6 +19,8 @@ from testbed.gateway.message import Inbound, Reply
 _MAX_DELAY: Final = 900
 _OK: Final = 200
 _HANDLE: Final = re.compile(rb'"ReceiptHandle":\s*"([^"]+)"|<ReceiptHandle>([^<]+)<')
+_SENT: Final = b"MessageId"  # in the answer to SendMessage, and to each entry of a batch that was sent
+_CHANGE: Final = "ChangeMessageVisibilityBatch"
 _DELAY: Final = "DelaySeconds"
 _VISIBILITY: Final = "VisibilityTimeout"
 _ENTRY: Final = re.compile(r"(SendMessageBatchRequestEntry\.\d+\.)Id")
@@ -35,26 +37,35 @@ async def visible_again(effect: VisibleAgain, target: Target, request: Inbound, 
             {"Id": str(number), "ReceiptHandle": handle, _VISIBILITY: effect.after}
             for number, handle in enumerate(handles)
         ]
-        await _ask(request, target, forward, "ChangeMessageVisibilityBatch", {"Entries": entries})
+        changed = await answer_of(await _ask(request, target, forward, _CHANGE, {"Entries": entries})) or {}
+        if changed.get("Successful"):
+            effect.happened()
     return reply
 
 
 async def sent_late(effect: SentLate, target: Target, request: Inbound, forward: Forward) -> Reply:
     """Send with a longer delay."""
+    is_later = False
 
     async def later(delay: object) -> int:
+        nonlocal is_later
         own = await _seconds(request, target, forward, _DELAY) if delay is None else int(str(delay))
+        is_later = is_later or own < _MAX_DELAY
         return min(own + effect.seconds, _MAX_DELAY)
 
     if document := document_of(request.body):
-        entries = document.get("Entries", [document])
-        for entry in entries:
+        for entry in document.get("Entries", [document]):
             entry[_DELAY] = await later(entry.get(_DELAY))
-        return await forward(rewritten(request, document), target)
-    fields = _fields(request)
-    entries = [found[1] for name in fields if (found := _ENTRY.fullmatch(name))] or [""]
-    delays = {entry + _DELAY: await later(fields.get(entry + _DELAY)) for entry in entries}
-    return await forward(with_body(request, urlencode({**fields, **delays}).encode()), target)
+        delayed = rewritten(request, document)
+    else:
+        fields = _fields(request)
+        entries = [found[1] for name in fields if (found := _ENTRY.fullmatch(name))] or [""]
+        delays = {entry + _DELAY: await later(fields.get(entry + _DELAY)) for entry in entries}
+        delayed = with_body(request, urlencode({**fields, **delays}).encode())
+    reply = await forward(delayed, target)
+    if is_later and not reply.refused and _SENT in await reply.whole():
+        effect.happened()
+    return reply
 
 
 async def _seconds(request: Inbound, target: Target, forward: Forward, attribute: str) -> int:

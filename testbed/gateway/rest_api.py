@@ -95,6 +95,11 @@ class _Served:
     integration_ms: float | None = None
     by_fault: bool = False
 
+    @property
+    def refused(self) -> bool:
+        """Whether the client is told of an error."""
+        return self.reply.refused
+
 
 class RestApiPlane:
     """Answers the requests to REST APIs, whatever their integration, as many as their limits let through.

@@ -45,7 +45,7 @@ _CALLS: Final = (
     ("postgres", "Connect", "db", "client"),
     ("postgres", "Query", "db", "client"),
 )
-"""The calls that an order causes, each of which is tried again until no fault answers it."""
+"""The calls that an order causes, each of which is tried again until no fault answers it; every hit takes effect."""
 
 
 def triggers() -> list[Trigger]:
@@ -115,6 +115,8 @@ async def decided_by(clients: int, shuffled: int = 0) -> list[str]:
                     for _ in range(random.randrange(3)):
                         await asyncio.sleep(0)
                     decision = faults.decide(call)
+                    for injection in decision.injections if decision else ():
+                        injection.happened()
                     if decision is None or decision.answering is None:
                         break
 

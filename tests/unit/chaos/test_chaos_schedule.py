@@ -8,12 +8,15 @@ import pytest
 
 from testbed.chaos.call import AwsError, Call, Decision, Injection
 from testbed.chaos.catalogue import faults_from_json, to_json
+from testbed.chaos.duplicate import Twice
 from testbed.chaos.fault import CallFault, Fault
+from testbed.chaos.latency import Latency
+from testbed.chaos.lost_reply import LostReply
 from testbed.chaos.poison import Poison
 from testbed.chaos.schedule import Schedule
 from testbed.chaos.slow_postgres import SlowPostgres
 from testbed.chaos.throttle import Throttle
-from testbed.chaos.trigger import at_most
+from testbed.chaos.trigger import Trigger, at_most, nth, rate
 from testbed.errors import UsageError
 
 CALL = Call("sqs", "SendMessage", "orders", "client", "order-1", attempt=1, at=5.0)
@@ -60,6 +63,7 @@ def test_what_comes_after_the_call_counts_only_where_it_is_executed() -> None:
     decision = schedule.decide(CALL)
     assert decision is not None
     assert decision.answering == Injection("lost", answer=FIRST, executed=True)
+    decision.answering.happened()
     assert schedule.fired == {"lost": 1, "refused": 0}
 
 
@@ -71,6 +75,80 @@ def test_counts_and_tells_only_what_had_an_effect() -> None:
     schedule.decide(CALL)
     assert schedule.fired == {"a": 1, "b": 0, "c": 1}
     assert heard == [(CALL, Injection("a", answer=FIRST)), (CALL, Injection("c", 1))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Odd(CallFault):
+    """Has an effect on every call."""
+
+    service: str = "sqs"
+
+    def inject(self, call: Call, seed: int) -> Injection:
+        del call, seed
+        return Injection(self.name, effect=Twice())
+
+
+def test_an_effect_has_fired_once_somebody_says_that_it_happened() -> None:
+    """Each call counts once, however often that is said; the effect itself can say it."""
+    heard: list[str] = []
+    schedule = Schedule([Odd(name="odd")], 1, lambda call, injection: heard.append(f"{injection.fault} {call.attempt}"))
+    first, second = (schedule.decide(replace(CALL, attempt=attempt)) for attempt in (1, 2))
+    assert first is not None
+    assert second is not None
+    assert (schedule.fired, heard) == ({"odd": 0}, [])
+    second.effects[0].happened()
+    second.injections[0].happened()
+    assert (schedule.fired, heard) == ({"odd": 1}, ["odd 2"])
+    first.effects[0].happened()
+    assert (schedule.fired, heard, schedule.faults[0].last) == ({"odd": 2}, ["odd 2", "odd 1"], CALL)
+
+
+def test_what_happens_after_a_run_is_not_told_to_the_next() -> None:
+    """A call may outlive the schedule that hit it."""
+    heard: list[Injection] = []
+    schedule = Schedule([Odd()], 1, lambda _, injection: heard.append(injection))
+    decision = schedule.decide(CALL)
+    assert decision is not None
+    schedule.retire()
+    decision.effects[0].happened()
+    assert heard == []
+
+
+THROTTLED = Throttle(name="t", service="sqs", callers=("client",))
+LATE = Latency(name="late", service="sqs", latency_ms=5, position="after")
+
+
+@pytest.mark.parametrize("condition", [at_most(1), rate(1), nth(1)], ids=["at most", "rate", "nth"])
+@pytest.mark.parametrize("masked", [LATE, Odd(name="late"), LostReply(name="late", service="sqs")])
+@pytest.mark.parametrize("comes_first", [True, False])
+def test_a_call_that_another_fault_has_answered_is_not_counted(
+    condition: Trigger, masked: CallFault, *, comes_first: bool
+) -> None:
+    """Wherever it stands in the list: its turn comes with the first call that it can do something to."""
+    masked = replace(masked, when=condition)
+    answered_last = comes_first and not masked.answers
+    schedule = Schedule([masked, THROTTLED] if answered_last else [THROTTLED, masked], 1)
+    hits = [schedule.decide(replace(CALL, caller=caller)) for caller in ("client", "client", "mapping:1", "mapping:1")]
+    assert [[each.fault for each in hit.injections] if hit else [] for hit in hits] == [["t"], ["t"], ["late"], []]
+    assert schedule.fired["t"] == 2
+
+
+def test_a_delay_before_the_answer_of_another_counts() -> None:
+    """The caller waits for its answer, whoever gives it."""
+    schedule = Schedule([THROTTLED, Latency(name="slow", service="sqs", latency_ms=5, when=at_most(1))], 1)
+    assert [decision.delay for decision in (schedule.decide(CALL), schedule.decide(CALL)) if decision] == [0.005, 0]
+    assert schedule.fired == {"t": 2, "slow": 1}
+
+
+def test_what_a_replay_repeats_counts_where_it_fires() -> None:
+    """A hit that comes to nothing this time is told, as one whose call does not come."""
+    schedule = Schedule([Odd(name="odd")], 1, replayed={("odd", "order-1", 1), ("odd", "order-1", 2)})
+    decisions = [schedule.decide(replace(CALL, attempt=attempt)) for attempt in (1, 2, 3)]
+    assert [decision is None for decision in decisions] == [False, False, True]
+    assert schedule.missed == {"odd": 2}
+    assert decisions[0] is not None
+    decisions[0].effects[0].happened()
+    assert schedule.missed == {"odd": 1}
 
 
 def test_arms_only_faults_that_act_on_calls() -> None:

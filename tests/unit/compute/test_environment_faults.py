@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,22 @@ def handler(event, context):
 
 async def invoke(compute: Compute, event: Any = None, *effects: Effect, function: str = "orders") -> InvokeResult:
     return await compute.invoke(function, json.dumps(event or {"id": "any"}).encode(), caller="client", effects=effects)
+
+
+class Reported:
+    """Counts how often an effect says that it happened."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self) -> None:
+        self.times += 1
+
+
+def told_by(effect: Effect) -> tuple[Effect, Reported]:
+    """The same effect, and what it reports."""
+    reported = Reported()
+    return replace(effect, happened=reported), reported
 
 
 @pytest.fixture
@@ -207,3 +224,47 @@ async def test_a_delay_beyond_the_timeout_is_a_timeout(
     assert 1000 <= milliseconds(result, "Duration") < 2000
     assert not (orders / "a.began").exists()
     assert (await invoke(compute)).payload != warm.payload
+
+
+ALL_OF_AN_INVOKE = [BEFORE, Killed("during", 0.0), AFTER, MemoryUsedUp(0.0), HandlerDelayed(0.01)]
+
+
+@pytest.mark.usefixtures("orders")
+@pytest.mark.parametrize("effect", ALL_OF_AN_INVOKE, ids=str)
+async def test_what_is_done_to_an_environment_is_reported(compute: Compute, effect: Effect) -> None:
+    """Once it is done, in a warm environment as in a cold one."""
+    for _ in range(2):
+        reporting, reported = told_by(effect)
+        await invoke(compute, None, reporting)
+        assert reported.times == 1
+
+
+@pytest.mark.usefixtures("orders")
+async def test_a_slow_start_is_reported_where_there_is_a_start(compute: Compute) -> None:
+    """An invoke that finds a warm environment was not slowed."""
+    cold, started = told_by(StartsSlowly(0.1))
+    warm, found = told_by(StartsSlowly(0.1))
+    await invoke(compute, None, cold)
+    await invoke(compute, None, warm)
+    assert (started.times, found.times) == (1, 0)
+
+
+@pytest.mark.parametrize("effect", [*ALL_OF_AN_INVOKE, StartsSlowly(0.1)], ids=str)
+async def test_what_finds_no_handler_is_not_reported(compute: Compute, emulator: Emulator, effect: Effect) -> None:
+    """The function cannot be initialised, or does not exist."""
+    emulator.deploy("orders", "raise RuntimeError('broken')", Timeout=2)
+    for function in ("orders", "nobody"):
+        reporting, reported = told_by(effect)
+        await invoke(compute, None, reporting, function=function)
+        assert reported.times == 0
+
+
+@pytest.mark.usefixtures("orders")
+async def test_an_end_that_comes_too_late_is_not_reported(compute: Compute) -> None:
+    """The function's timeout, or a fault that ends the invoke before it, was first."""
+    killed, reported = told_by(Killed("during", 5.0))
+    await invoke(compute, {"id": "a", "seconds": 9}, killed)
+    assert reported.times == 0
+    await invoke(compute, None, BEFORE, killed)
+    await invoke(compute, None, HandlerDelayed(60.0), killed)
+    assert reported.times == 0

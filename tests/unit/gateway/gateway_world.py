@@ -93,7 +93,9 @@ class FakeFunctions:
         self.may_answer.set()
 
     async def invoke(self, function: str, payload: bytes, **more: Any) -> InvokeResult:
-        """Run the function."""
+        """Run the function; whatever a fault does to its environment finds one."""
+        for effect in more.get("effects", ()):
+            effect.happened()
         self.invokes.append({"function": function, "payload": payload, **more})
         self.began.set()
         await self.may_answer.wait()

@@ -45,6 +45,8 @@ class Attempts:
 
         async def run(effects: Any) -> InvokeResult:
             self.effects.append(effects)
+            for effect in effects:
+                effect.happened()
             return InvokeResult(200, b"1", None, None, None, "7", b"log", "r-1")
 
         return await self._world.gateway.invokes.attempt(self._request, run)
@@ -104,7 +106,7 @@ async def test_each_attempt_is_a_call_of_its_own(world: World) -> None:
     accepted = ("client", f"lambda.Invoke:orders:{trace}", 1)
     first, second = (("async:orders", f"lambda.Invoke:orders:async:{trace}", number) for number in (1, 2))
     assert lines == [accepted, first, first, second, second]
-    assert {line["at"] for line in world.journal.of("fault")} == {1.0}
+    assert {line["at"] for line in world.journal.of("fault")} == {1.0}  # when the order was planned
 
 
 async def test_an_attempt_without_an_order_is_known_by_its_event(world: World) -> None:

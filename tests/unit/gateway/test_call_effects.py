@@ -3,20 +3,26 @@
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 from urllib.parse import parse_qs, urlencode
 
 import pytest
 from aiohttp import web
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from gateway_world import Received, World
 from multidict import CIMultiDict
 
+from testbed.chaos.call import AwsError
 from testbed.chaos.delivery import EarlyVisibility, LateDelivery
 from testbed.chaos.duplicate import Duplicate
+from testbed.chaos.fault import Fault
+from testbed.chaos.invocation import InvocationError
 from testbed.chaos.lost_reply import LostReply, Unreachable
 from testbed.chaos.partial_failure import PartialFailure
+from testbed.chaos.service_error import ServiceError
 from testbed.compute.aws import AwsCallError
+from testbed.compute.result import InvokeResult
 from testbed.gateway.caller import AwsClient
 from testbed.gateway.message import Inbound
 
@@ -244,6 +250,74 @@ async def test_a_refused_batch_is_answered_as_it_was(world: World) -> None:
         await call(world, "sqs", "send_message_batch", QueueUrl=QUEUE, Entries=MESSAGES)
 
 
+REFUSED = (b'{"__type": "com.amazonaws.sqs#InvalidParameterValue", "message": "no"}', 400)
+HANDLE = b'{"Messages": [{"MessageId": "m", "ReceiptHandle": "h", "Body": "b"}]}'
+SENT_ONE = b'{"MessageId": "m", "Successful": [{"Id": "0", "MessageId": "m"}], "Failed": []}'
+NONE_SENT = b'{"Successful": [], "Failed": [{"Id": "0", "Code": "InvalidParameterValue", "SenderFault": true}]}'
+SEND = ("send_message", {"QueueUrl": QUEUE, "MessageBody": "m"})
+SEND_BATCH = ("send_message_batch", {"QueueUrl": QUEUE, "Entries": MESSAGES[:1]})
+RECEIVE = ("receive_message", {"QueueUrl": QUEUE})
+
+
+@pytest.mark.parametrize(
+    ("fault", "made", "answers", "fires"),
+    [
+        (EarlyVisibility(), RECEIVE, [HANDLE, SENT_ONE], True),
+        (EarlyVisibility(), RECEIVE, [b'{"Messages": []}'], False),
+        (EarlyVisibility(), RECEIVE, [HANDLE, NONE_SENT], False),
+        (EarlyVisibility(), RECEIVE, [HANDLE, REFUSED], False),
+        (EarlyVisibility(), RECEIVE, [REFUSED], False),
+        (LateDelivery(), SEND, [b"{}", SENT_ONE], True),
+        (LateDelivery(), SEND, [b"{}", REFUSED], False),
+        (LateDelivery(), SEND, [b'{"Attributes": {"DelaySeconds": "900"}}', SENT_ONE], False),
+        (LateDelivery(), SEND_BATCH, [b"{}", SENT_ONE], True),
+        (LateDelivery(), SEND_BATCH, [b"{}", NONE_SENT], False),
+        (PartialFailure(service="sqs", share=1), SEND_BATCH, [], True),
+        (PartialFailure(service="sqs"), ("send_message_batch", {"QueueUrl": QUEUE, "Entries": []}), [REFUSED], False),
+        (PartialFailure(service="sqs", share=0.1), ("send_message_batch", {"QueueUrl": QUEUE, "Entries": MESSAGES}),
+         [REFUSED], False),
+        (Duplicate(service="sqs"), SEND, [SENT_ONE, SENT_ONE], True),
+        (Duplicate(service="sqs"), SEND, [SENT_ONE, REFUSED], True),
+        (Duplicate(service="sqs"), SEND, [REFUSED], False),
+        (LostReply(service="sqs"), SEND, [SENT_ONE], True),
+        (LostReply(service="sqs"), SEND, [REFUSED], False),
+        (ServiceError(service="sqs", position="after"), SEND, [SENT_ONE], True),
+        (ServiceError(service="sqs", position="after"), SEND, [REFUSED], False),
+    ],
+)  # fmt: skip
+async def test_a_fault_fires_where_it_makes_a_difference(
+    world: World, fault: Fault, made: tuple[str, dict[str, Any]], answers: list[Any], *, fires: bool
+) -> None:
+    """Not where there is nothing to act on, nor where the call is refused anyway, which its caller is told."""
+    left = [(answer, 200) if isinstance(answer, bytes) else answer for answer in answers]
+
+    async def respond(_: web.BaseRequest) -> web.StreamResponse:
+        body, status = left.pop(0)
+        return web.Response(body=body, status=status, headers={"x-amzn-errortype": "Refused"} if status == 400 else {})
+
+    world.emulator.respond = respond
+    world.arm(fault)
+    method, params = made
+    with suppress(ClientError, BotoCoreError):
+        await call(world, "sqs", method, **params)
+    assert (len(world.journal.of("fault")), left) == (fires, [])
+    (line,) = world.journal.of("aws")
+    if answers == [REFUSED]:
+        assert (line["status"], line["error"]) == (400, "Refused")
+
+
+async def test_an_invoke_that_is_refused_is_not_repeated(world: World) -> None:
+    """Nor is its reply lost: it is throttled, and its caller knows."""
+    throttled = AwsError("TooManyRequestsException", 429, "Rate Exceeded.")
+    world.functions.result = InvokeResult(429, b"", None, throttled, "throttle")
+    lost = InvocationError(prevent_execution=False)
+    world.arm(Duplicate(service="lambda"), LostReply(service="lambda"), lost)
+    with pytest.raises(ClientError, match="TooManyRequests"):
+        await call(world, "lambda", "invoke", FunctionName="f", Payload=b"1")
+    assert len(world.functions.invokes) == 1
+    assert world.journal.of("fault") == []
+
+
 async def test_what_is_received_becomes_visible_again(world: World) -> None:
     """The caller gets it all the same; its timeout is cut short before the answer goes back."""
     messages = [{"MessageId": "m", "ReceiptHandle": f"h{number}", "Body": '"ReceiptHandle":"no"'} for number in (1, 2)]
@@ -316,6 +390,7 @@ async def test_an_invoke_is_executed_twice(world: World) -> None:
     answer = await call(world, "lambda", "invoke", FunctionName="f", Payload=b"1")
     assert answer["StatusCode"] == 200
     assert [(each["payload"], each["effects"]) for each in world.functions.invokes] == [(b"1", ()), (b"1", ())]
+    assert [line["effect"] for line in world.journal.of("fault")] == ["executed twice"]
 
 
 async def test_effects_and_a_lost_reply_come_together(world: World) -> None:

@@ -119,12 +119,15 @@ def test_a_block_that_failed_by_itself_says_so(harness: Harness) -> None:
     with harness.connect(autocommit=False) as connection:
         with pytest.raises(psycopg.errors.UndefinedTable):
             connection.execute("SELECT * FROM nowhere")
-        harness.arm(SqlError(sqlstate="40001"), SqlError(sqlstate="40001", operations=("Commit",), name="commit"))
+        schedule = harness.arm(
+            SqlError(sqlstate="40001"), SqlError(sqlstate="40001", operations=("Commit",), name="commit")
+        )
         with pytest.raises(psycopg.errors.InFailedSqlTransaction):
             insert(connection)
         connection.commit()  # Postgres answers ROLLBACK, without an error
         assert status(connection) is IDLE
     assert rows(harness.server) == 0
+    assert schedule.fired == {"sqlerror-1": 0, "commit": 0}
 
 
 def test_a_pipeline_fails_up_to_its_sync(harness: Harness) -> None:
@@ -178,10 +181,11 @@ def test_57p01_ends_the_session_and_rolls_its_block_back(harness: Harness) -> No
     """FATAL, as from a server that is shut down; the backend is gone, not only the client's connection."""
     with harness.connect(autocommit=False) as connection:
         insert(connection)
-        harness.arm(SqlError(sqlstate="57P01"))
+        schedule = harness.arm(SqlError(sqlstate="57P01"))
         with pytest.raises(psycopg.errors.AdminShutdown) as failed:
             insert(connection, 2)
         assert failed.value.diag.severity == "FATAL"
+        assert schedule.fired == {"sqlerror-1": 1}
         assert connection.closed
     wait_for_backends(harness.server, 0)
     assert rows(harness.server) == 0
@@ -232,11 +236,11 @@ def test_a_lost_commit_is_stored_though_its_client_sees_a_broken_connection(
     harness: Harness, *, pipeline: bool
 ) -> None:
     """Committed in Postgres before the connection breaks: the client cannot know."""
-    harness.arm(PostgresReset(operations=("Commit",), position="after"))
+    schedule = harness.arm(PostgresReset(operations=("Commit",), position="after"))
     connection = harness.connect(autocommit=False)
     with pytest.raises(psycopg.OperationalError) as lost:
         store(connection, pipeline=pipeline)
-    assert lost.value.sqlstate is None
+    assert (lost.value.sqlstate, schedule.fired) == (None, {"postgresreset-1": 1})
     assert rows(harness.server) == 1
     wait_for_backends(harness.server, 0)
 
@@ -351,11 +355,12 @@ def test_in_a_black_hole_all_vanishes_until_the_reset(harness: Harness) -> None:
         client.sendall(query("BEGIN; LOCK TABLE orders"))
         while b"Z\0\0\0\x05T" not in client.recv(4096):
             pass
-        harness.arm(PostgresBlackHole(seconds=0.6))
+        schedule = harness.arm(PostgresBlackHole(seconds=0.6))
         client.sendall(query("INSERT INTO orders VALUES ('a', 1)"))
         harness.wait_until(lambda: harness.calls[-1].operation == "Query" and len(harness.calls) == 3)
         client.sendall(query("ROLLBACK"))
         assert is_silent(client)
+        assert schedule.fired == {"postgresblackhole-1": 1}
         assert (backends(harness.server), harness.proxy.open_sessions) == (1, 1)
         assert is_reset(client)
     wait_for_backends(harness.server, 0)
@@ -400,6 +405,31 @@ def test_bandwidth_counts_the_bytes_of_both_ways(harness: Harness) -> None:
     asked, *answered = harness.slept
     assert asked == pytest.approx(1, abs=0.01)
     assert sum(answered) == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize(("bytes_per_second", "fires"), [(1e9, False), (20_000, True)])
+def test_bandwidth_fires_where_it_costs_a_millisecond(
+    harness: Harness, bytes_per_second: float, *, fires: bool
+) -> None:
+    """Of question and answer together; a limit that nobody notices has slowed nothing."""
+    with harness.connect() as connection:
+        schedule = harness.arm(PostgresBandwidth(bytes_per_second=bytes_per_second))
+        connection.execute("SELECT 1")
+        assert schedule.fired == {"postgresbandwidth-1": fires}
+
+
+def test_a_fault_behind_another_has_not_fired(harness: Harness) -> None:
+    """A statement that fails is not sent slowly, and its connection stays."""
+    slow, gone = PostgresBandwidth(bytes_per_second=1), PostgresBlackHole(seconds=600)
+    with harness.connect() as connection:
+        schedule = harness.arm(slow, SqlError(sqlstate="40001"), gone, PostgresReset(position="after"))
+        with pytest.raises(psycopg.errors.SerializationFailure):
+            connection.execute("SELECT 1")
+        assert list(schedule.fired.values()) == [0, 1, 0, 0]
+        schedule = harness.arm(PostgresReset(position="after"), gone)
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("SELECT 1")
+        assert list(schedule.fired.values()) == [1, 0]
 
 
 def test_bandwidth_holds_for_pipelines_and_copies(harness: Harness) -> None:
@@ -500,6 +530,18 @@ def test_only_the_statement_that_is_hit_fails(harness: Harness, sqlstate: str) -
         received = all_from(client, until=f"C{sqlstate}".encode())
         assert received.index(b"C42703") < received.index(f"C{sqlstate}".encode())
     assert rows(harness.server) == 0
+
+
+def test_an_answer_that_never_comes_is_not_lost(harness: Harness) -> None:
+    """After an error Postgres skips what is flushed: there is nothing to lose, and the session goes on."""
+    with closing(raw_session(harness)) as client:
+        client.sendall(parse("SELECT nowhere") + FLUSH)
+        all_from(client, until=b"C42703")
+        schedule = harness.arm(PostgresReset(position="after", when=nth(1)))
+        client.sendall(BIND_AND_EXECUTE + FLUSH)
+        client.sendall(SYNC)
+        assert READY in all_from(client, until=READY)
+        assert schedule.fired == {"postgresreset-1": 0}
 
 
 def test_the_statement_without_a_name_is_still_there(harness: Harness) -> None:
