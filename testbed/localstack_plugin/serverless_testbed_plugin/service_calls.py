@@ -1,7 +1,7 @@
 """Sends the calls that one service makes of another through the gateway, where faults, limits and the journal see them.
 
-That is what Step Functions and REST APIs call for their users, and what S3, log subscriptions, Firehose and table
-streams to Kinesis deliver. What LocalStack asks itself, and what CloudFormation deploys, stays inside.
+That is what Step Functions and REST APIs call for their users, and what S3, log subscriptions, Firehose, alarms, SES
+and table streams to Kinesis deliver. What LocalStack asks itself, and what CloudFormation deploys, stays inside.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,9 @@ _READ_SECONDS: Final = 960.0
 """Longer than any fault lets a call hang, and than any function runs."""
 
 _INSIDE: Final = frozenset({"sts", "iam"})
+_NAMELESS: Final = frozenset({"PutEvents", "Publish"})
+"""What S3, alarms and SES call without saying who they are; nobody deploys with these."""
+
 _OF_THE_CONNECTION: Final = frozenset(
     {"connection", "content-length", "date", "keep-alive", "server", "transfer-encoding"}
 )
@@ -77,10 +80,11 @@ def forward(chain: Any, context: Any, response: Any) -> None:
 
 
 def _answer(request: Any) -> Any:
-    from rolo.request import get_full_raw_path  # noqa: PLC0415  # see start.install
+    from rolo.request import get_full_raw_path, restore_payload  # noqa: PLC0415  # see start.install
 
     path, headers = get_full_raw_path(request), _end_to_end(request.headers)
-    return plane.send(request.method, path, request.get_data(), headers, read_seconds=_READ_SECONDS)
+    body = restore_payload(request)  # a form has been read by now
+    return plane.send(request.method, path, body, headers, read_seconds=_READ_SECONDS)
 
 
 def _end_to_end(headers: Any) -> dict[str, str]:
@@ -93,5 +97,4 @@ def is_for_another_service(context: Any) -> bool:
         return False
     if plane.CALLER_HEADER in context.request.headers:
         return False
-    # S3 puts its events without a name
-    return bool(context.internal_request_params.get("service_principal")) or context.operation.name == "PutEvents"
+    return bool(context.internal_request_params.get("service_principal")) or context.operation.name in _NAMELESS

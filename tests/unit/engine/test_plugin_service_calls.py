@@ -27,6 +27,8 @@ def call(service: str, operation: str, principal: str | None, *, internal: bool 
         (call("sqs", "SendMessage", "apigateway"), True),
         (call("kinesis", "PutRecords", "dynamodb"), True),
         (call("events", "PutEvents", None), True),
+        (call("sns", "Publish", None), True),
+        (call("sns", "CreateTopic", None), False),
         (call("sqs", "CreateQueue", None), False),
         (call("sts", "AssumeRole", "states"), False),
         (call("sqs", "SendMessage", "states", seen=True), False),
