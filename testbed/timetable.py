@@ -3,11 +3,11 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import cache
 from typing import Any, cast
 
-from testbed.chaos.timed import Part, TimedFault
+from testbed.chaos.timed import Part, TimedFault, to_its_end
 from testbed.engine import PartName
 from testbed.errors import HarnessError, TestbedError
 from testbed.running import RunningTestbed
@@ -46,11 +46,7 @@ class TrialWorld:
             )
             return answer
 
-        calling = asyncio.ensure_future(in_daemon_thread(call))
-        try:
-            return await asyncio.shield(calling)
-        finally:
-            await asyncio.wait((calling,))
+        return await to_its_end(in_daemon_thread(call))
 
     def connect(self, *, admin: bool) -> AbstractAsyncContextManager[Any]:
         """A connection straight to Postgres."""
@@ -75,7 +71,7 @@ class Timetable:
         note: Writes down that one began or ended.
 
     Attributes:
-        fired: Name of each fault to how often it has begun.
+        fired: Name of each fault to how often it has begun, and made a difference.
     """
 
     def __init__(self, faults: Sequence[TimedFault], world: TrialWorld, note: Note) -> None:
@@ -83,11 +79,13 @@ class Timetable:
         self._faults = faults
         self._world = world
         self._note = note
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._begun: set[str] = set()
+        self._over = asyncio.Event()
 
     def start(self, zero: float) -> None:
         """From now on; ``zero`` is the start of the traffic by `time.monotonic`."""
-        self._tasks = [asyncio.create_task(self._happen(fault, zero), name=fault.name) for fault in self._faults]
+        self._tasks = {fault.name: asyncio.create_task(self._happen(fault, zero)) for fault in self._faults}
 
     def check(self) -> None:
         """Says whether every fault could happen.
@@ -95,28 +93,34 @@ class Timetable:
         Raises:
             TestbedError: One could not.
         """
-        for task in self._tasks:
+        for name, task in self._tasks.items():
             if task.done() and not task.cancelled() and (error := task.exception()):
                 if isinstance(error, TestbedError):
                     raise error
-                message = f"the fault {task.get_name()} could not happen: {type(error).__name__}: {error}"
+                message = f"the fault {name} could not happen: {type(error).__name__}: {error}"
                 raise HarnessError(message) from error
 
     async def stop(self) -> None:
-        """End what still lasts, and wait until it is undone; `check` says whether that worked."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """End what still lasts, and wait until it is undone; `check` says whether that worked.
+
+        Whoever is cancelled here asks again, and nothing is left undone: a fault that begins is cancelled once, and one
+        that has begun is not.
+        """
+        self._over.set()
+        for name, task in self._tasks.items():
+            if name not in self._begun and not task.cancelling():
+                task.cancel()
+        ending = asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.shield(ending)
 
     async def _happen(self, fault: TimedFault, zero: float) -> None:
         await asyncio.sleep(max(0.0, zero + fault.at - time.monotonic()))
-        try:
-            async with fault.happening(self._world):
-                self.fired[fault.name] += 1
-                await self._note(fault=fault.name, event="began")
-                await asyncio.sleep(max(0.0, zero + fault.at + fault.seconds - time.monotonic()))
-        except asyncio.CancelledError:
-            if self.fired[fault.name]:
-                await self._note(fault=fault.name, event="ended")
-            raise
+        async with fault.happening(self._world) as happens:
+            self._begun.add(fault.name)
+            if not happens:
+                return
+            self.fired[fault.name] += 1
+            await self._note(fault=fault.name, event="began")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._over.wait(), max(0.0, zero + fault.at + fault.seconds - time.monotonic()))
         await self._note(fault=fault.name, event="ended")

@@ -18,7 +18,8 @@ _MODES: Final = (
 class ConnectionsHogged(TimedFault):
     """Somebody else holds connections to Postgres, so that fewer are left for the functions.
 
-    They are taken when the fault begins: what a function closes after that is free again.
+    They are taken when the fault begins: what a function closes after that is free again. Where no more than ``left``
+    are free then it takes none, and has not fired.
 
     Attributes:
         left: How many an ordinary user can still open when it begins; fewer where others hold them already.
@@ -34,16 +35,17 @@ class ConnectionsHogged(TimedFault):
         if self.left < 0:
             raise self.refused(f"left={self.left} is negative")
 
-    def happening(self, world: World) -> AbstractAsyncContextManager[None]:
+    def happening(self, world: World) -> AbstractAsyncContextManager[bool]:
         """They are held while the context is open."""
         return self._happening(world)
 
     @asynccontextmanager
-    async def _happening(self, world: World) -> AsyncIterator[None]:
+    async def _happening(self, world: World) -> AsyncIterator[bool]:
         import psycopg  # noqa: PLC0415 - the data plane reads faults too, and needs none
 
         async with AsyncExitStack() as held:
             admin = await held.enter_async_context(world.connect(admin=True))
+            taken = 0
             for _ in range(await _free(admin) - self.left):
                 try:
                     await held.enter_async_context(world.connect(admin=False))
@@ -51,14 +53,16 @@ class ConnectionsHogged(TimedFault):
                     if _NONE_LEFT not in str(error):
                         raise
                     break  # others were faster
-            yield
+                taken += 1
+            yield taken > 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class LockHeld(TimedFault):
     """A transaction of somebody else's holds a lock on a table, as a migration does: who writes there waits.
 
-    It waits itself for transactions that hold a lock already, and so may begin late. It ends early where Postgres goes.
+    It waits itself for transactions that hold a lock already, and so may begin late; one that has waited for
+    ``seconds`` gives up, and has not fired. It ends early where Postgres goes.
 
     Attributes:
         table: Its name, with its schema where that is not in the search path: ``"shop.orders"``.
@@ -77,20 +81,25 @@ class LockHeld(TimedFault):
         if self.mode not in _MODES:
             raise self.refused(f"mode={self.mode!r} is none of {', '.join(_MODES)}")
 
-    def happening(self, world: World) -> AbstractAsyncContextManager[None]:
+    def happening(self, world: World) -> AbstractAsyncContextManager[bool]:
         """It is held while the context is open."""
         return self._happening(world)
 
     @asynccontextmanager
-    async def _happening(self, world: World) -> AsyncIterator[None]:
-        from psycopg import sql  # noqa: PLC0415 - the data plane reads faults too, and needs none
+    async def _happening(self, world: World) -> AsyncIterator[bool]:
+        from psycopg import errors, sql  # noqa: PLC0415 - the data plane reads faults too, and needs none
 
         statement = sql.SQL("LOCK TABLE {} IN " + self.mode + " MODE").format(sql.Identifier(*self.table.split(".")))
         async with world.connect(admin=True) as admin:
-            await admin.execute("BEGIN")
-            await admin.execute(statement)
             try:
-                yield
+                await admin.execute("BEGIN")
+                await admin.execute(f"SET LOCAL lock_timeout = {max(1, round(self.seconds * 1000))}")  # milliseconds
+                try:
+                    await admin.execute(statement)
+                except errors.LockNotAvailable:
+                    yield False
+                else:
+                    yield True
             finally:
                 await admin.close()  # that ends the transaction, also where Postgres was killed meanwhile
 

@@ -1,11 +1,12 @@
 """A part of the engine that is killed, frozen or cut off, and comes back."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from testbed.chaos.timed import TimedFault, World
+from testbed.chaos.timed import TimedFault, World, to_its_end
 
 PARTS: Final = ("localstack", "postgres")
 _ACTIONS: Final = {"kill": "start", "pause": "resume", "disconnect": "reconnect"}
@@ -37,15 +38,17 @@ class PartDown(TimedFault):
         if self.action not in _ACTIONS:
             raise self.refused(f"action={self.action!r} is none of {', '.join(_ACTIONS)}")
 
-    def happening(self, world: World) -> AbstractAsyncContextManager[None]:
+    def happening(self, world: World) -> AbstractAsyncContextManager[bool]:
         """The part is away while the context is open."""
         return self._happening(world)
 
     @asynccontextmanager
-    async def _happening(self, world: World) -> AsyncIterator[None]:
+    async def _happening(self, world: World) -> AsyncIterator[bool]:
         part = world.part(self.part)
-        await getattr(part, self.action)()
+        doing = asyncio.ensure_future(getattr(part, self.action)())
         try:
-            yield
+            await to_its_end(doing)
+            yield True
         finally:
-            await getattr(part, _ACTIONS[self.action])()
+            if doing.exception() is None:  # else it is as it was
+                await getattr(part, _ACTIONS[self.action])()

@@ -16,6 +16,8 @@ _LOOK_SECONDS: Final = 0.05
 class ConcurrencyTaken(TimedFault):
     """Lowers the reserved concurrency of a function for a while, as a noisy neighbour or a wrong deployment does.
 
+    A function that has no more than ``left`` already keeps what it has, and the fault has not fired.
+
     Attributes:
         function: Its name.
         left: What it is left with. 0 turns the function off: synchronous invokes are throttled, and asynchronous ones
@@ -33,20 +35,23 @@ class ConcurrencyTaken(TimedFault):
         if self.left < 0:
             raise self.refused(f"left={self.left} is negative")
 
-    def happening(self, world: World) -> AbstractAsyncContextManager[None]:
+    def happening(self, world: World) -> AbstractAsyncContextManager[bool]:
         """The function has that much while the context is open; then what it had before."""
         return self._happening(world)
 
     @asynccontextmanager
-    async def _happening(self, world: World) -> AsyncIterator[None]:
+    async def _happening(self, world: World) -> AsyncIterator[bool]:
         name = self.function
         before = await world.aws("lambda", "get_function_concurrency", FunctionName=name)
         reserved = before.get("ReservedConcurrentExecutions")
+        if reserved is not None and reserved <= self.left:
+            yield False
+            return
         try:
             await world.aws(
                 "lambda", "put_function_concurrency", FunctionName=name, ReservedConcurrentExecutions=self.left
             )
-            yield
+            yield True
         finally:
             if reserved is None:
                 await world.aws("lambda", "delete_function_concurrency", FunctionName=name)
@@ -68,7 +73,7 @@ class MappingOff(TimedFault):
 
     function: str
 
-    def happening(self, world: World) -> AbstractAsyncContextManager[None]:
+    def happening(self, world: World) -> AbstractAsyncContextManager[bool]:
         """They are disabled while the context is open.
 
         Raises:
@@ -77,7 +82,7 @@ class MappingOff(TimedFault):
         return self._happening(world)
 
     @asynccontextmanager
-    async def _happening(self, world: World) -> AsyncIterator[None]:
+    async def _happening(self, world: World) -> AsyncIterator[bool]:
         answer = await world.aws("lambda", "list_event_source_mappings", FunctionName=self.function)
         uuids = [each["UUID"] for each in answer["EventSourceMappings"]]
         enabled = [uuid for uuid in uuids if await _settled(world, uuid) == "Enabled"]
@@ -89,7 +94,7 @@ class MappingOff(TimedFault):
                 await _switch(world, uuid, on=False)
             for uuid in enabled:
                 await _settled(world, uuid)
-            yield
+            yield True
 
 
 async def _switch(world: World, uuid: str, *, on: bool) -> None:

@@ -1,11 +1,15 @@
 """Faults that happen at a time, to a part of the engine or to what is deployed, and not to a call."""
 
+import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from testbed.chaos.fault import Fault
+
+_T = TypeVar("_T")
 
 
 class Part(Protocol):
@@ -64,5 +68,28 @@ class TimedFault(Fault, ABC):
             raise self.refused(f"at={self.at}, seconds={self.seconds}: it begins at 0 or later, and lasts a while")
 
     @abstractmethod
-    def happening(self, world: World) -> AbstractAsyncContextManager[None]:
-        """The fault while the context is open; what was done is undone at its end, whatever happened in between."""
+    def happening(self, world: World) -> AbstractAsyncContextManager[bool]:
+        """The fault while the context is open; what was done is undone at its end, whatever happened in between.
+
+        It yields whether it made a difference: else it has not fired. It may be cancelled while it begins, and has to
+        undo then what it has done until there; it is not cancelled while it ends.
+        """
+
+
+async def to_its_end(work: Awaitable[_T]) -> _T:
+    """What ``work`` comes to; whoever is cancelled meanwhile is so once it is over: what undoes it must not be first.
+
+    Raises:
+        CancelledError: It came to its end, but nobody wants to go on.
+    """
+    doing = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not doing.done():
+        try:
+            await asyncio.wait((doing,))
+        except asyncio.CancelledError as error:
+            cancelled = error
+    result = doing.result()
+    if cancelled is not None:
+        raise cancelled
+    return result

@@ -10,39 +10,65 @@ from typing import Any
 
 import pytest
 
-from testbed.chaos.timed import TimedFault, World
+from testbed.chaos.part_down import PartDown
+from testbed.chaos.timed import TimedFault, World, to_its_end
 from testbed.errors import HarnessError
 from testbed.timetable import Timetable, TrialWorld
 
 
 @dataclass(frozen=True, kw_only=True)
 class Told(TimedFault):
-    """Writes down that it was done and undone."""
+    """Writes down that it was done and undone.
+
+    Attributes:
+        story: Where.
+        broken: Whether it cannot happen.
+        idle: Whether it makes no difference.
+        slow: Whether it takes forever to begin.
+        undoing: What its end waits for.
+    """
 
     story: list[str] = field(default_factory=list)
     broken: bool = False
+    idle: bool = False
+    slow: bool = False
+    undoing: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        """Its fields are a test's."""
 
     @asynccontextmanager
-    async def happening(self, world: World) -> AsyncIterator[None]:  # noqa: ARG002 - nothing of it is needed
+    async def happening(self, world: World) -> AsyncIterator[bool]:  # noqa: ARG002 - nothing of it is needed
         if self.broken:
             raise ConnectionError
         self.story.append("done")
         try:
-            yield
+            if self.slow:
+                await asyncio.Event().wait()
+            yield not self.idle
         finally:
-            await asyncio.sleep(0)
+            self.story.append("undoing")
+            await self.undoing.wait()
             self.story.append("undone")
 
 
-def timetable(*faults: Told) -> tuple[Timetable, list[tuple[str, str]]]:
+def told_once(**fields: Any) -> Told:
+    """One whose end waits for nothing."""
+    fault = Told(**fields)
+    fault.undoing.set()
+    return fault
+
+
+def timetable(*faults: TimedFault, world: Any = None) -> tuple[Timetable, list[tuple[str, str]]]:
     """What lets them happen, and what it notes."""
     notes: list[tuple[str, str]] = []
 
     async def note(*, fault: str, event: str) -> None:
         notes.append((fault, event))
-        faults[0].story.append(event)
+        if isinstance(faults[0], Told):
+            faults[0].story.append(event)
 
-    return Timetable(faults, SimpleNamespace(), note), notes  # type: ignore[arg-type]  # no fault needs a world
+    return Timetable(faults, world, note), notes
 
 
 async def told(fault: Told, word: str) -> None:
@@ -53,7 +79,7 @@ async def told(fault: Told, word: str) -> None:
 
 async def test_a_fault_begins_and_ends_at_its_times() -> None:
     """Noted when it has begun, and when it is undone."""
-    fault = Told(name="f", at=0.05, seconds=0.1)
+    fault = told_once(name="f", at=0.05, seconds=0.1)
     table, notes = timetable(fault)
     zero = time.monotonic()
     table.start(time.monotonic())
@@ -61,7 +87,7 @@ async def test_a_fault_begins_and_ends_at_its_times() -> None:
     assert time.monotonic() - zero >= 0.05
     await told(fault, "ended")
     assert time.monotonic() - zero >= 0.15
-    assert fault.story == ["done", "began", "undone", "ended"]
+    assert fault.story == ["done", "began", "undoing", "undone", "ended"]
     assert notes == [("f", "began"), ("f", "ended")]
     table.check()
     assert table.fired == {"f": 1}
@@ -69,18 +95,18 @@ async def test_a_fault_begins_and_ends_at_its_times() -> None:
 
 async def test_one_that_still_lasts_is_undone_at_the_end() -> None:
     """And its end is noted as well."""
-    fault = Told(name="f", at=0.0, seconds=60.0)
+    fault = told_once(name="f", at=0.0, seconds=60.0)
     table, _ = timetable(fault)
     table.start(time.monotonic())
     await told(fault, "began")
     await table.stop()
-    assert fault.story == ["done", "began", "undone", "ended"]
+    assert fault.story == ["done", "began", "undoing", "undone", "ended"]
     table.check()
 
 
 async def test_one_whose_time_has_not_come_never_was() -> None:
     """Nothing is noted, and it has not fired."""
-    fault = Told(name="f", at=60.0, seconds=1.0)
+    fault = told_once(name="f", at=60.0, seconds=1.0)
     table, notes = timetable(fault)
     table.start(time.monotonic())
     await asyncio.sleep(0)
@@ -91,7 +117,7 @@ async def test_one_whose_time_has_not_come_never_was() -> None:
 
 async def test_one_that_cannot_happen_is_an_error_of_the_harness() -> None:
     """The others happen all the same."""
-    well, ill = Told(name="well", at=0.0, seconds=60.0), Told(name="ill", at=0.0, seconds=60.0, broken=True)
+    well, ill = told_once(name="well", at=0.0, seconds=60.0), told_once(name="ill", at=0.0, seconds=60.0, broken=True)
     table, notes = timetable(well, ill)
     table.start(time.monotonic())
     await told(well, "began")
@@ -99,6 +125,129 @@ async def test_one_that_cannot_happen_is_an_error_of_the_harness() -> None:
         table.check()
     await table.stop()
     assert notes == [("well", "began"), ("well", "ended")]
+
+
+async def test_one_that_makes_no_difference_has_not_fired() -> None:
+    """Nor is it noted; what it did is undone at once."""
+    fault = told_once(name="f", at=0.0, seconds=60.0, idle=True)
+    table, notes = timetable(fault)
+    table.start(time.monotonic())
+    await told(fault, "undone")
+    await table.stop()
+    assert (notes, table.fired) == ([], {"f": 0})
+    table.check()
+
+
+@pytest.mark.parametrize("slow", [True, False], ids=["while it begins", "once it has begun"])
+async def test_its_end_is_not_broken_off(*, slow: bool) -> None:
+    """However often somebody asks for it, and gives up waiting; it is undone once."""
+    fault = Told(name="f", at=0.0, seconds=60.0, slow=slow)
+    table, _ = timetable(fault)
+    table.start(time.monotonic())
+    await told(fault, "done" if slow else "began")
+    for _ in range(2):
+        stopping = asyncio.create_task(table.stop())
+        await told(fault, "undoing")
+        stopping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stopping
+    fault.undoing.set()
+    await table.stop()
+    assert [word for word in fault.story if "undo" in word] == ["undoing", "undone"]
+    table.check()
+
+
+async def test_one_that_ends_by_itself_is_not_broken_off_either() -> None:
+    """The run may end in the middle of that."""
+    fault = Told(name="f", at=0.0, seconds=0.01)
+    table, _ = timetable(fault)
+    table.start(time.monotonic())
+    await told(fault, "undoing")
+    stopping = asyncio.create_task(table.stop())
+    await asyncio.sleep(0.01)
+    assert not stopping.done()
+    fault.undoing.set()
+    await stopping
+    assert fault.story == ["done", "began", "undoing", "undone", "ended"]
+
+
+class Slow:
+    """A part that takes its time, and knows in what state it is, as those of engines do.
+
+    Attributes:
+        done: What was done to it.
+        began: Set when something begins.
+        may_end: What that waits for.
+        broken: Whether nothing can be done.
+    """
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.began, self.may_end = asyncio.Event(), asyncio.Event()
+        self.broken = False
+
+    def __getattr__(self, name: str) -> Any:
+        async def act() -> None:
+            self.began.set()
+            await self.may_end.wait()
+            if self.broken:
+                raise ConnectionError
+            self.done.append(name)
+
+        return act
+
+
+PART_DOWN = [("kill", "start"), ("pause", "resume"), ("disconnect", "reconnect")]
+
+
+@pytest.mark.parametrize(("action", "undo"), PART_DOWN)
+async def test_a_part_comes_back_where_the_end_comes_while_it_goes(action: Any, undo: str) -> None:
+    """It is gone first, and then comes back."""
+    part = Slow()
+    fault = PartDown(name="f", at=0.0, seconds=60.0, part="postgres", action=action)
+    table, _ = timetable(fault, world=SimpleNamespace(part=lambda _: part))
+    table.start(time.monotonic())
+    await part.began.wait()
+    stopping = asyncio.create_task(table.stop())
+    await asyncio.sleep(0)
+    part.may_end.set()
+    await stopping
+    assert (part.done, table.fired) == ([action, undo], {"f": 0})
+    table.check()
+
+
+async def test_a_part_that_does_not_go_does_not_come_back() -> None:
+    """It may be another fault that has taken it; the error is told."""
+    part = Slow()
+    part.broken = True
+    part.may_end.set()
+    fault = PartDown(name="f", at=0.0, seconds=60.0, part="postgres")
+    table, _ = timetable(fault, world=SimpleNamespace(part=lambda _: part))
+    table.start(time.monotonic())
+    await part.began.wait()
+    await table.stop()
+    assert part.done == []
+    with pytest.raises(HarnessError, match="the fault f could not happen: ConnectionError"):
+        table.check()
+
+
+async def test_an_error_is_told_though_nobody_wants_to_go_on() -> None:
+    """It is what somebody has to know; and a second cancellation changes nothing."""
+    may_end = asyncio.Event()
+
+    async def work() -> None:
+        await may_end.wait()
+        raise ConnectionError
+
+    waiting = asyncio.create_task(to_its_end(work()))
+    for _ in range(2):
+        await asyncio.sleep(0)
+        waiting.cancel()
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    may_end.set()
+    with pytest.raises(ConnectionError):
+        await waiting
 
 
 async def test_what_undoes_a_call_comes_after_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,4 +34,7 @@ async def what_happens() -> list[str]:
     return world.told
 
 
-assert asyncio.run(what_happens()) == ["BEGIN", 'LOCK TABLE "orders" IN ACCESS EXCLUSIVE MODE', "...", "closed"]
+begin, patience, lock, *rest = asyncio.run(what_happens())
+assert (begin, patience) == ("BEGIN", "SET LOCAL lock_timeout = 3000")
+assert lock == 'LOCK TABLE "orders" IN ACCESS EXCLUSIVE MODE'
+assert rest == ["...", "closed"]

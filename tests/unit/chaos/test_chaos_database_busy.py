@@ -83,8 +83,8 @@ def can_write(server: Server, statement: str = "INSERT INTO orders VALUES ('a', 
 @pytest.mark.parametrize("left", [0, 2])
 async def test_as_many_connections_are_left_as_it_says(database: Database, left: int) -> None:
     """The administrator still gets in, and all are free again afterwards."""
-    async with ConnectionsHogged(at=0, seconds=1, left=left).happening(database):
-        assert free(database.server) == left
+    async with ConnectionsHogged(at=0, seconds=1, left=left).happening(database) as happens:
+        assert (free(database.server), happens) == (left, True)
         psycopg.connect(database.server.dsn()).close()
     assert free(database.server) == ORDINARY
 
@@ -94,20 +94,28 @@ async def test_connections_of_others_are_not_taken_away(database: Database) -> N
     with ExitStack() as others:
         for _ in range(3):
             others.enter_context(psycopg.connect(database.server.dsn(user="app")))
-        async with ConnectionsHogged(at=0, seconds=1, left=4).happening(database):
-            assert database.opened == 0
+        async with ConnectionsHogged(at=0, seconds=1, left=4).happening(database) as happens:
+            assert (database.opened, happens) == (0, False)
 
 
 async def test_somebody_who_is_faster_is_no_error(database: Database) -> None:
     """A function that connects while they are taken has its connection, and the fault happens all the same."""
     database.taken_from = 3
-    async with ConnectionsHogged(at=0, seconds=1).happening(database):
-        assert database.opened == 3
+    async with ConnectionsHogged(at=0, seconds=1).happening(database) as happens:
+        assert (database.opened, happens) == (3, True)
+
+
+async def test_where_others_take_all_nothing_was_hogged(database: Database) -> None:
+    """The connections are gone, but it is not the fault that has them."""
+    database.taken_from = 1
+    async with ConnectionsHogged(at=0, seconds=1).happening(database) as happens:
+        assert (database.opened, happens) == (1, False)
 
 
 async def test_who_writes_to_a_locked_table_waits(database: Database) -> None:
     """Reading goes on; once the lock is gone all does."""
-    async with LockHeld(at=0, seconds=1, table="orders").happening(database):
+    async with LockHeld(at=0, seconds=1, table="orders").happening(database) as happens:
+        assert happens
         assert not can_write(database.server)
         assert can_write(database.server, "SELECT * FROM orders")
     assert can_write(database.server)
@@ -117,6 +125,15 @@ async def test_a_stronger_lock_keeps_readers_off_too(database: Database) -> None
     """In a mode of Postgres's, on a table of a schema."""
     async with LockHeld(at=0, seconds=1, table="public.orders", mode="ACCESS EXCLUSIVE").happening(database):
         assert not can_write(database.server, "SELECT * FROM orders")
+
+
+async def test_a_lock_that_it_does_not_get_was_not_held(database: Database) -> None:
+    """Somebody else has the table all the time; it gives up when its own is over."""
+    with psycopg.connect(database.server.dsn()) as other:
+        other.execute("LOCK TABLE orders")
+        async with LockHeld(at=0, seconds=0.05, table="orders").happening(database) as happens:
+            assert not happens
+    assert can_write(database.server)
 
 
 async def test_a_lock_ends_early_where_postgres_goes() -> None:

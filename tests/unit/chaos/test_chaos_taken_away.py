@@ -91,21 +91,30 @@ def world() -> Lambda:
     return Lambda()
 
 
-@pytest.mark.parametrize("reserved", [None, 0, 50])
+@pytest.mark.parametrize("reserved", [None, 4, 50])
 async def test_concurrency_is_taken_and_given_back(world: Lambda, reserved: int | None) -> None:
     """What it was before; a function without a reservation has none again."""
     world.reserved = reserved
-    async with CONCURRENCY.happening(world):
-        assert world.reserved == 3
+    async with CONCURRENCY.happening(world) as happens:
+        assert (world.reserved, happens) == (3, True)
     assert world.reserved == reserved
     assert len(world.done) == 2
+
+
+@pytest.mark.parametrize("reserved", [0, 3])
+async def test_concurrency_is_never_given(world: Lambda, reserved: int) -> None:
+    """Who has no more than what would be left keeps it."""
+    world.reserved = reserved
+    async with CONCURRENCY.happening(world) as happens:
+        assert (world.reserved, happens) == (reserved, False)
+    assert world.done == []
 
 
 async def test_mappings_are_switched_off_and_on(world: Lambda) -> None:
     """All that are enabled, also one that is just being created; one that was off before stays off."""
     world.mappings = {"one": "Enabled", "new": "Creating", "off": "Disabled"}
-    async with MAPPING.happening(world):
-        assert world.on() == set()
+    async with MAPPING.happening(world) as happens:
+        assert (world.on(), happens) == (set(), True)
         assert world.done == [("one", False), ("new", False)]
     assert world.on() == {"one", "new"}
     assert world.done[2:] == [("new", True), ("one", True)]
