@@ -1,6 +1,7 @@
 """The client of the open model: every request leaves at its planned time, whatever happened before."""
 
 import asyncio
+import io
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from testbed.load.orders import Request
 from testbed.trace import HEADER, trace_header
 
 _UNDECIDED: Final = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT})
+_LARGE: Final = 2**20  # bytes: aiohttp warns of more at once
 _LOST_ON_THE_WAY: Final = (
     TimeoutError,
     aiohttp.ClientConnectionError,
@@ -172,7 +174,7 @@ class _Sender:
                 request.method,
                 self.base_url + request.url_path,
                 headers=headers,
-                data=request.body or None,
+                data=_sent(request.body),
                 allow_redirects=False,
             ) as response:
                 body = await response.read()
@@ -202,6 +204,11 @@ class _Sender:
 
     def _now(self) -> float:
         return time.monotonic() - self.start
+
+
+def _sent(body: bytes) -> bytes | io.BytesIO | None:
+    """A body as aiohttp wants it: large ones piece by piece, so that others are sent meanwhile."""
+    return io.BytesIO(body) if len(body) > _LARGE else body or None
 
 
 def _trace(request: Request) -> str:

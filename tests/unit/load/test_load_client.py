@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from testbed.errors import HarnessError
 from testbed.ledger.history import Attempt, Outcome
@@ -315,6 +316,22 @@ async def test_progress_is_told_after_every_attempt() -> None:
     with refusing_port() as url:
         await load(requests(0, 0, 0), url, progress=lambda s: seen.append((s.planned, s.unsent)))
     assert seen == [(3, 1), (3, 2), (3, 3)]
+
+
+async def test_a_large_body_arrives_whole() -> None:
+    """And with its length, of which aiohttp has nothing to warn."""
+    received = []
+
+    async def take(request: web.Request) -> web.Response:
+        received.append((request.content_length, len(await request.read())))
+        return web.Response(status=202)
+
+    app = web.Application(client_max_size=2**22)
+    app.router.add_post("/orders", take)
+    async with TestServer(app) as server:
+        (order,) = requests(0.0)
+        await load([replace(order, body=b"x" * 1_100_000)], str(server.make_url("")).rstrip("/"))
+    assert received == [(1_100_000, 1_100_000)]
 
 
 async def test_an_empty_plan_is_done() -> None:
