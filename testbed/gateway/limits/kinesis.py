@@ -35,8 +35,6 @@ _NEW: Final = frozenset({"CreateStream", "DeleteStream"})
 class KinesisLimits:
     """The shards of all streams.
 
-    Calls that are not in JSON pass unlimited: the AWS SDK for Java writes CBOR by default, none for Python does.
-
     Args:
         aws: Lists shards, past faults and journal.
         profile: The numbers.

@@ -1,7 +1,7 @@
 """Sends the calls that one service makes of another through the gateway, where faults, limits and the journal see them.
 
-That is what Step Functions and REST APIs call for their users, and what S3, log subscriptions, Firehose, alarms, SES
-and table streams to Kinesis deliver. What LocalStack asks itself, and what CloudFormation deploys, stays inside.
+That is what Step Functions and REST APIs call for their users, and what S3, log subscriptions, Firehose, alarms and
+SES deliver. What LocalStack asks itself, and what CloudFormation deploys, stays inside.
 """
 
 from collections.abc import Callable
