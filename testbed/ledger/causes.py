@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
+from testbed.chaos.poison_kinds import FIT
 from testbed.ledger.history import Attempt, Outcome
 
 POISON: Final = "poison"
@@ -32,7 +33,7 @@ class Failures:
         """Take in the next attempt; only one that was not acknowledged needs memory."""
         if attempt.outcome is Outcome.ACKNOWLEDGED:
             return
-        if attempt.poison and attempt.status in _CLIENT_MISTAKES:
+        if attempt.poison and attempt.poison not in FIT and attempt.status in _CLIENT_MISTAKES:
             self._ids.setdefault(POISON, set()).add(attempt.id)
         elif attempt.status is not None and attempt.error:
             self._ids.setdefault(attempt.error, set()).add(attempt.id)
@@ -57,9 +58,10 @@ class Failures:
 def causes(attempts: Iterable[Attempt], hops: Iterable[Mapping[str, Any]]) -> dict[str, set[str]]:
     """The ids of the attempts that were not acknowledged, by cause.
 
-    A request that was broken on purpose, and refused as the client's mistake (4xx), has the cause "poison". For the
-    others the cause is the error that the answer itself named; else what the journal says of the last hop of the same
-    trace that failed; else the HTTP status or, where no answer came, the name of the transport's exception.
+    A request that was made unfit on purpose, and refused as the client's mistake (4xx), has the cause "poison". For the
+    others, those that are only odd (`FIT`) among them, the cause is the error that the answer itself named; else what
+    the journal says of the last hop of the same trace that failed; else the HTTP status or, where no answer came, the
+    name of the transport's exception.
 
     Args:
         attempts: Every attempt of one architecture.

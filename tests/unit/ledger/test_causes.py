@@ -2,6 +2,7 @@
 
 import pytest
 
+from testbed.chaos.poison_kinds import FIT
 from testbed.ledger.causes import Failures, causes
 from testbed.ledger.history import Attempt, Outcome
 
@@ -92,6 +93,13 @@ def test_broken_requests_that_are_refused_for_it_are_poison() -> None:
         "poison": {"a"},
         "invalid order": {"b"},
     }
+
+
+@pytest.mark.parametrize("kind", sorted(FIT))
+def test_odd_requests_that_are_refused_keep_their_own_cause(kind: str) -> None:
+    """They are fit to be stored: who refuses one does so for a reason of his own, and that is a finding."""
+    history = [attempt("a", status=413, error="too large", poison=kind), attempt("b", status=400, poison=kind)]
+    assert causes(history, []) == {"too large": {"a"}, "HTTP 400": {"b"}}
 
 
 @pytest.mark.parametrize("status", [400, 422, 499])
