@@ -80,9 +80,9 @@ def test_functions_meet_each_fault_and_go_on(
         [
             SqlError(name="serialization", sqlstate="40001", when=nth(1)),
             PostgresRefused(name="full", sqlstate="53300", when=nth(1)),
-            PostgresReset(name="lost", operations=("Query",), position="after", when=nth(2)),
-            PostgresBlackHole(name="silent", operations=("Query",), seconds=MOMENT, when=nth(3)),
-        ]
+            PostgresReset(name="lost", operations=("Query",), position="after", when=nth(1)),
+            PostgresBlackHole(name="silent", operations=("Query",), seconds=MOMENT, when=nth(1)),
+        ]  # each acts on the first round trip that those before have left to it
     )
     assert [order(bed, number) for number in (1, 2, 3, 4)] == [503, 503, 504, 504]
     assert stored(db) == ["o-0", "o-3"]
