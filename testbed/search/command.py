@@ -4,7 +4,7 @@ import argparse
 import secrets
 import shutil
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 from testbed.catalog import found_again, load_scenario
 from testbed.chaos.fault import Fault
@@ -19,6 +19,8 @@ from testbed.running import running_testbed
 from testbed.search.session import Session
 from testbed.strategies import KINDS
 
+_PATIENCE: Final = 60.0
+"""Seconds between two lines of one try, where the output is no terminal."""
 Say = Callable[[str], None]
 Until = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -72,7 +74,7 @@ def search(arguments: argparse.Namespace, until_interrupted: Until, say: Say) ->
 
 
 def _searched(session: Session, until_interrupted: Until) -> Verdict:
-    with LiveLine(session.scenario.name) as live:
+    with LiveLine(session.scenario.name, every=_PATIENCE) as live:
         session.show = live.update
         found: Verdict = until_interrupted(_on_a_testbed(session))
         return found

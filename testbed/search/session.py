@@ -16,6 +16,7 @@ from testbed.chaos.catalogue import to_json
 from testbed.chaos.fault import Fault
 from testbed.engine.installation import cache_folder
 from testbed.ledger.verdict import Verdict
+from testbed.report.console import Progress
 from testbed.run_folder import RunFolder, RunOptions, unwritable
 from testbed.runner import run_on
 from testbed.running import RunningTestbed
@@ -56,6 +57,7 @@ class Session:
 
     def __post_init__(self) -> None:
         self.architecture = self.scenario.architectures[0].name
+        self._trying = ""
         self.hunt = Hunt(
             attempt=_not_yet,
             runs=self.runs,
@@ -85,15 +87,29 @@ class Session:
         Raises:
             TestbedError: As a run.
         """
-        tries = Tries(bed, self.scenario, self.options.seed, self.folder.path / "tries", self.show)
+        tries = Tries(bed, self.scenario, self.options.seed, self.folder.path / "tries", self._show_try)
+
+        async def once(candidate: Candidate) -> Outcome:
+            self._trying = self._in_words(candidate)
+            return await tries.once(candidate)
+
         try:
-            await carried_out(lambda attempt: self._look(attempt, tries.surface), tries.once)
+            await carried_out(lambda attempt: self._look(attempt, tries.surface), once)
             if self.hunt.best is None:
                 return self._nothing()
             await tries.remove()
             return await self._again(bed, self.hunt.best.candidate)
         finally:
             shutil.rmtree(self.folder.path / "tries", ignore_errors=True)
+
+    def _in_words(self, candidate: Candidate) -> str:
+        if not candidate.faults:
+            return f"{self.architecture}, without faults:"
+        return f"{self.architecture}, try {self.hunt.tries}, {', '.join(fault.name for fault in candidate.faults)}:"
+
+    def _show_try(self, progress: Progress) -> None:
+        """Which try it is, and not at which stage: where lines are not rewritten there is one for each try."""
+        self.show(replace(progress, architecture=self._trying, stage=""))
 
     def _look(self, attempt: Callable[[Candidate], Outcome], surface: Callable[[], Surface]) -> None:
         self.hunt.attempt = attempt

@@ -1,7 +1,7 @@
 """A find as a test that reproduces it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 
 from testbed.chaos.fault import Fault
@@ -58,9 +58,13 @@ def as_test(
         identifier="".join(letter if letter.isalnum() else "_" for letter in architecture),
         chaos=f"[\n{listed}        ]" if faults else "[]",
         imports=_imports(faults),
-        claims="\n".join(f"{claim.claim}: {claim.observed}" for claim in claims).replace("\\", "\\\\"),
+        claims=_docstring(f"{claim.claim}: {claim.observed}" for claim in claims),
         how=how,
     )
+
+
+def _docstring(lines: Iterable[str]) -> str:
+    return "\n".join(lines).replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
 
 
 def as_python(fault: Fault) -> str:

@@ -15,6 +15,7 @@ from testbed.chaos.catalogue import to_json
 from testbed.chaos.fault import Fault
 from testbed.errors import EngineDiedError
 from testbed.ledger.verdict import Claim, Verdict
+from testbed.report.console import Progress
 from testbed.run_folder import RunFolder, RunOptions
 from testbed.search import session as session_module
 from testbed.search.hunt import Candidate, Outcome
@@ -88,6 +89,33 @@ async def test_what_was_found_is_run_once_more_and_left_as_a_test(searched: Any)
     assert tuple(prepared(load_scenario(options.scenario), options).chaos) == found.faults
     assert "def test_forgetful_keeps_what_it_promises(run_scenario):" in session.test.read_text(encoding="utf-8")
     assert not (session.folder.path / "tries").exists()
+
+
+async def test_each_try_says_which_it_is_and_what_is_tried(searched: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its stage, so that a log has one line for each."""
+    shown: list[Progress] = []
+    told: list[Any] = []
+
+    async def once(candidate: Candidate) -> Outcome:
+        for stage in ("deploying", "draining"):
+            told[0](Progress(architecture="forgetful", stage=stage, sent=3))
+        return await throttled(candidate)
+
+    def made(*given: Any) -> FakeTries:
+        told.append(given[-1])
+        return FakeTries(once)
+
+    session, _ = searched(once)
+    monkeypatch.setattr(session_module, "Tries", made)
+    session.show = shown.append
+    await session.search(None)
+    assert {(progress.stage, progress.sent) for progress in shown} == {("", 3)}
+    said = list(dict.fromkeys(progress.architecture for progress in shown))
+    assert said[:3] == [
+        "forgetful, without faults:",
+        "forgetful, try 1, Throttle-sqs-SendMessage-orders:",
+        "forgetful, try 2, Throttle-sqs-SendMessage-orders:",
+    ]
 
 
 async def test_what_the_last_run_does_not_show_is_unknown(searched: Any) -> None:
@@ -180,7 +208,7 @@ def test_the_test_has_the_faults_as_they_are() -> None:
     """Whatever they are named: its file, run by Python, gives the same ones."""
     text = as_test(
         scenario="mine.py", architecture="buffered-sqs", seed=7, scale=0.25, faults=FAULTS,
-        claims=[Claim(claim='no "order" \\ is lost', holds=False, observed="1 of 20")],
+        claims=[Claim(claim='no """order""" \\ is lost', holds=False, observed="1 of 20")],
     )  # fmt: skip
     asked: list[Any] = []
 
