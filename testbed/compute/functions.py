@@ -212,7 +212,7 @@ class Functions:
                 timeout = aiohttp.ClientTimeout(total=_DOWNLOAD_SECONDS)
                 self._session = aiohttp.ClientSession(timeout=timeout)
             try:
-                async with self._session.get(location) as answer:
+                async with self._session.get(location, headers={"x-testbed-caller": CALLER}) as answer:
                     answer.raise_for_status()
                     archive = await answer.read()
             except (aiohttp.ClientError, TimeoutError) as error:

@@ -16,6 +16,7 @@ from multidict import CIMultiDict
 from testbed.chaos.call import AwsError, Call, Effect
 from testbed.chaos.schedule import Schedule
 from testbed.compute.aws import AwsCaller
+from testbed.compute.functions import CALLER as COMPUTE
 from testbed.compute.result import InvokeResult
 from testbed.gateway.classify import Target, classify
 from testbed.gateway.contents import contents_of
@@ -110,10 +111,10 @@ class Gateway:
         if url := url_address_of(request):
             return await self._function_url_plane.handle(url, request, client)
         request, back = plain(request)
-        target = classify(request)
-        if target is None:
+        target, caller = classify(request), caller_of(request)
+        if target is None or caller == COMPUTE:  # Lambda has a function's code at hand, however S3 is
             return await self._forward(request)
-        return await back(await self.aws(target, request, caller_of(request)))
+        return await back(await self.aws(target, request, caller))
 
     async def aws(self, target: Target, request: Inbound, caller: str) -> Reply:
         """Answer one AWS request that ``caller`` makes."""

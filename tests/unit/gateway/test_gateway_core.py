@@ -320,6 +320,16 @@ async def test_what_is_not_aws_is_forwarded_without_a_line(world: World) -> None
     assert world.journal.hops == []
 
 
+async def test_the_code_of_functions_is_read_past_faults_and_journal(world: World) -> None:
+    """It comes from S3 here, which Lambda does not need for it."""
+    world.arm(Throttle(service="*", probability=1.0))
+    world.emulator.answers(b"PK")
+    headers = CIMultiDict({"Host": "s3.localhost", "x-testbed-caller": "compute"})
+    reply = await world.gateway.handle(Inbound("GET", "/awslambda-us-east-1-tasks/code?X-Amz-Signature=0", headers))
+    assert (reply.status, await reply.whole()) == (200, b"PK")
+    assert world.journal.hops == []
+
+
 async def test_a_rest_api_is_read_past_the_journal(world: World) -> None:
     """A request to an API that is not there asks the emulator, and journals its own hop alone."""
     world.emulator.answers(b'{"message": "no"}', 404, **{"x-amzn-errortype": "NotFoundException"})
