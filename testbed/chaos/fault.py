@@ -7,7 +7,7 @@ from typing import ClassVar, Final, Literal
 
 from testbed.chaos import trigger
 from testbed.chaos.call import Call, Injection
-from testbed.chaos.trigger import Predicate, Trigger
+from testbed.chaos.condition import Predicate, Trigger, as_trigger, triggers_of
 from testbed.chaos.typed import misfit
 from testbed.errors import UsageError
 
@@ -78,7 +78,7 @@ class CallFault(Fault, ABC):
         if not 0 < self.probability <= 1:
             raise self.refused(f"probability={self.probability} is not more than 0 and at most 1")
         if self.when is not None:
-            object.__setattr__(self, "when", trigger.as_trigger(self.when))
+            object.__setattr__(self, "when", as_trigger(self.when))
 
     @property
     def is_of_orders(self) -> bool:
@@ -101,7 +101,7 @@ class CallFault(Fault, ABC):
             *(trigger.resource(*names) for names in [self.resources] if names),
             *(trigger.caller(*names) for names in [self.callers] if names),
             *(trigger.probability(chance) for chance in [self.probability] if chance < 1),
-            *(trigger.as_trigger(when) for when in [self.when] if when),
+            *(as_trigger(when) for when in [self.when] if when),
         ]
-        together = trigger.triggers_of(parts)
+        together = triggers_of(parts)
         return together.armed(seed, self.name) if together else lambda _: True

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from testbed.chaos.call import Call, Decision, Injection
+from testbed.chaos.condition import Predicate
 from testbed.chaos.fault import CallFault, Fault
-from testbed.chaos.trigger import Predicate
 from testbed.errors import UsageError
 
 Listener = Callable[[Call, Injection], None]

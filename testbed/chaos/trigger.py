@@ -3,110 +3,39 @@
 `probability`, `window` and the selectors look at the call alone, so they decide the same at any concurrency.
 `every_nth` and `nth` count orders of the plan, so they do too wherever an order caused the call. What counts calls as
 they come (`at_most`, `rate`, and the two before for calls that no order caused) depends on the order in which they
-come; the journal tells which it were, and a replay hits the same ones.
+come; the journal tells which it were, and a replay hits the same ones. They count the calls that reach them: not those
+that another fault has answered, nor those for which a condition before them, joined by ``&``, does not hold.
 """
 
-import importlib.util
-import inspect
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
+from testbed.chaos import condition
 from testbed.chaos.call import Call
 from testbed.chaos.carried import carrying
+from testbed.chaos.condition import Predicate, Trigger, refused
 from testbed.chaos.decision import draw
-from testbed.errors import UsageError
 from testbed.trace import digest_of
 
-Predicate = Callable[[Call], bool]
-_HINT: Final = "docs/faults.md lists the triggers"
-
-
-class Trigger(ABC):
-    """A condition on a call."""
-
-    @abstractmethod
-    def armed(self, seed: int, fault: str) -> Predicate:
-        """The condition for one run: what it counts begins at nothing.
-
-        Args:
-            seed: Seed of the run.
-            fault: Name of the fault that asks, so that two faults decide independently of each other.
-        """
-
-    @abstractmethod
-    def to_json(self) -> dict[str, Any]:
-        """The trigger as a JSON object with one member; `trigger_from_json` reads it."""
-
-    def __and__(self, other: "Trigger | Predicate") -> "Trigger":
-        """Both hold. The second is asked only where the first holds: put what counts last."""
-        return _All((self, as_trigger(other)))
-
-    def __rand__(self, other: Predicate) -> "Trigger":
-        """Both hold, a function of one's own first."""
-        return _All((as_trigger(other), self))
-
-    def __or__(self, other: "Trigger | Predicate") -> "Trigger":
-        """One of them holds. The second is asked only where the first does not hold."""
-        return _Any((self, as_trigger(other)))
-
-    def __ror__(self, other: Predicate) -> "Trigger":
-        """One of them holds, a function of one's own first."""
-        return _Any((as_trigger(other), self))
-
-    def __invert__(self) -> "Trigger":
-        """It does not hold."""
-        return _Not(self)
-
-
-def as_trigger(condition: Trigger | Predicate) -> Trigger:
-    """A trigger as it is; a function of one's own, from a call to whether it is hit, as a trigger.
-
-    The function is a top-level one of a file, since the data plane, a process of its own, must find it there. It must
-    look at the call alone.
-
-    Raises:
-        UsageError: It is no such function.
-    """
-    return condition if isinstance(condition, Trigger) else _Own(_reference(condition))
-
-
-@dataclass(frozen=True)
-class _All(Trigger):
-    triggers: tuple[Trigger, ...]
-
-    def armed(self, seed: int, fault: str) -> Predicate:
-        parts = [trigger.armed(seed, fault) for trigger in self.triggers]
-        return lambda call: all(part(call) for part in parts)
-
-    def to_json(self) -> dict[str, Any]:
-        return {"all": [trigger.to_json() for trigger in self.triggers]}
-
-
-@dataclass(frozen=True)
-class _Any(Trigger):
-    triggers: tuple[Trigger, ...]
-
-    def armed(self, seed: int, fault: str) -> Predicate:
-        parts = [trigger.armed(seed, fault) for trigger in self.triggers]
-        return lambda call: any(part(call) for part in parts)
-
-    def to_json(self) -> dict[str, Any]:
-        return {"any": [trigger.to_json() for trigger in self.triggers]}
-
-
-@dataclass(frozen=True)
-class _Not(Trigger):
-    trigger: Trigger
-
-    def armed(self, seed: int, fault: str) -> Predicate:
-        part = self.trigger.armed(seed, fault)
-        return lambda call: not part(call)
-
-    def to_json(self) -> dict[str, Any]:
-        return {"not": self.trigger.to_json()}
+__all__ = (
+    "Predicate",
+    "Trigger",
+    "at_most",
+    "attempts",
+    "caller",
+    "every_nth",
+    "function",
+    "key",
+    "nth",
+    "operation",
+    "probability",
+    "rate",
+    "resource",
+    "service",
+    "trigger_from_json",
+    "window",
+)
 
 
 @dataclass(frozen=True)
@@ -117,7 +46,7 @@ class probability(Trigger):  # noqa: N801 - it reads as a word of a sentence, as
 
     def __post_init__(self) -> None:
         if not 0 < self.chance <= 1:
-            raise _refused(f"probability({self.chance}) is not more than 0 and at most 1")
+            raise refused(f"probability({self.chance}) is not more than 0 and at most 1")
 
     def armed(self, seed: int, fault: str) -> Predicate:
         """Depends on seed, fault, identity and attempt alone."""
@@ -137,7 +66,7 @@ class window(Trigger):  # noqa: N801 - see probability
 
     def __post_init__(self) -> None:
         if not 0 <= self.start < self.end:
-            raise _refused(f"({self.start}, {self.end}) is not a window: start in seconds, then end, 0 <= start < end")
+            raise refused(f"({self.start}, {self.end}) is not a window: start in seconds, then end, 0 <= start < end")
 
     def armed(self, seed: int, fault: str) -> Predicate:
         """Compared with `Call.at`."""
@@ -151,13 +80,13 @@ class window(Trigger):  # noqa: N801 - see probability
 
 @dataclass(frozen=True)
 class every_nth(Trigger):  # noqa: N801 - see probability
-    """The calls of every ``n``-th order of the plan; of calls that no order caused every ``n``-th that comes."""
+    """The calls of every ``n``-th order of the plan; of calls that no order caused every ``n``-th that reaches it."""
 
     n: int
 
     def __post_init__(self) -> None:
         if self.n < 1:
-            raise _refused(f"every_nth({self.n}) is below 1")
+            raise refused(f"every_nth({self.n}) is below 1")
 
     def armed(self, seed: int, fault: str) -> Predicate:
         """Counts only the calls without an order."""
@@ -178,7 +107,7 @@ class nth(Trigger):  # noqa: N801 - see probability
 
     def __post_init__(self) -> None:
         if self.n < 1:
-            raise _refused(f"nth({self.n}) is below 1")
+            raise refused(f"nth({self.n}) is below 1")
 
     def armed(self, seed: int, fault: str) -> Predicate:
         """Counts only the calls without an order."""
@@ -202,7 +131,7 @@ class attempts(Trigger):  # noqa: N801 - see probability
         if not self.last:
             object.__setattr__(self, "last", self.first)
         if not 1 <= self.first <= self.last:
-            raise _refused(f"attempts({self.first}, {self.last}): give the first attempt, 1 or more, and the last")
+            raise refused(f"attempts({self.first}, {self.last}): give the first attempt, 1 or more, and the last")
 
     def armed(self, seed: int, fault: str) -> Predicate:
         """Compared with `Call.attempt`."""
@@ -216,13 +145,13 @@ class attempts(Trigger):  # noqa: N801 - see probability
 
 @dataclass(frozen=True)
 class at_most(Trigger):  # noqa: N801 - see probability
-    """The first ``n`` calls for which it is asked."""
+    """The first ``n`` calls that reach it; each counts, also where the fault then finds nothing to act on."""
 
     n: int
 
     def __post_init__(self) -> None:
         if self.n < 1:
-            raise _refused(f"at_most({self.n}) is below 1")
+            raise refused(f"at_most({self.n}) is below 1")
 
     def armed(self, seed: int, fault: str) -> Predicate:
         """Counts the calls for which it is asked, as they come."""
@@ -249,7 +178,7 @@ class rate(Trigger):  # noqa: N801 - see probability
 
     def __post_init__(self) -> None:
         if not 0 < self.per_second < float("inf"):
-            raise _refused(f"rate({self.per_second}) is not a number of calls, more than 0")
+            raise refused(f"rate({self.per_second}) is not a number of calls, more than 0")
 
     def armed(self, seed: int, fault: str) -> Predicate:
         """A token bucket that holds one second's worth, and at least one."""
@@ -282,7 +211,7 @@ class _Selector(Trigger):
 
     def __post_init__(self) -> None:
         if not self.names or not all(isinstance(name, str) for name in self.names):
-            raise _refused(f"{self.kind}{self.names} needs names, each a text")
+            raise refused(f"{self.kind}{self.names} needs names, each a text")
 
     def armed(self, seed: int, fault: str) -> Predicate:
         del seed, fault
@@ -338,25 +267,6 @@ def key(*names: str) -> Trigger:
     return _Selector("key", names)
 
 
-@dataclass(frozen=True)
-class _Own(Trigger):
-    """A function of one's own, ``path of its file:its name``."""
-
-    reference: str
-
-    def armed(self, seed: int, fault: str) -> Predicate:
-        del seed, fault
-        path, _, name = self.reference.rpartition(":")
-        found = getattr(_module(path), name, None)
-        if not callable(found):
-            raise _refused(f"there is no function {name!r} in {path}")
-        holds: Predicate = found
-        return lambda call: bool(holds(call))
-
-    def to_json(self) -> dict[str, Any]:
-        return {"callable": self.reference}
-
-
 _NUMBERS: Final[Mapping[str, Callable[..., Trigger]]] = {
     "probability": probability,
     "every_nth": every_nth,
@@ -377,18 +287,18 @@ def trigger_from_json(document: Mapping[str, Any]) -> Trigger:
         [(kind, value)] = document.items()
         if kind in {"all", "any"}:
             parts = tuple(trigger_from_json(each) for each in value)
-            return _All(parts) if kind == "all" else _Any(parts)
+            return condition.All(parts) if kind == "all" else condition.AnyOf(parts)
         if kind == "not":
-            return _Not(trigger_from_json(value))
+            return condition.Not(trigger_from_json(value))
         if kind == "callable":
-            return _Own(str(value))
+            return condition.Own(str(value))
         if kind in _SELECTED:
             return _Selector(kind, tuple([value] if isinstance(value, str) else value))
         if kind in _PAIRS:
             return _PAIRS[kind](*value)
         return _NUMBERS[kind](value)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise _refused(f"{document!r} is not a trigger") from error
+        raise refused(f"{document!r} is not a trigger") from error
 
 
 def _numbered() -> Callable[[Call], int]:
@@ -403,35 +313,3 @@ def _numbered() -> Callable[[Call], int]:
         return seen
 
     return number
-
-
-def _reference(condition: Predicate) -> str:
-    name = getattr(condition, "__qualname__", "")
-    path = inspect.getsourcefile(condition) if inspect.isfunction(condition) else None
-    if path is None or not name.isidentifier():
-        raise UsageError(
-            f"{condition!r} cannot be a trigger: the data plane, a process of its own, could not find it",
-            "give a function that is defined with def at the top level of the scenario's file",
-        )
-    return f"{Path(path).resolve()}:{name}"
-
-
-def _module(path: str) -> object:
-    specification = importlib.util.spec_from_file_location(f"triggers of {path}", path)
-    if specification is None or specification.loader is None:
-        raise _refused(f"{path!r} is not a file of Python")
-    module = importlib.util.module_from_spec(specification)
-    try:
-        specification.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise _refused(f"{path} with a trigger cannot be imported: {type(error).__name__}: {error}") from error
-    return module
-
-
-def triggers_of(parts: Sequence[Trigger]) -> Trigger | None:
-    """All of ``parts`` together; None where there are none."""
-    return _All(tuple(parts)) if len(parts) > 1 else next(iter(parts), None)
-
-
-def _refused(why: str) -> UsageError:
-    return UsageError(why, _HINT)
