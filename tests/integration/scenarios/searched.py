@@ -15,7 +15,7 @@ def front(name: str, forgives: str) -> Deploy:
         queue = aws.client("sqs").create_queue(QueueName=name)["QueueUrl"]
         environment = {"QUEUE_URL": queue, "FORGIVES": forgives}
         function = deploy.function(aws, name, HANDLERS, "to_queue_or_not.handler", environment=environment)
-        return Deployment(url=deploy.rest_api(aws, name, "POST", "/orders", function), sources=[Queue(name)])
+        return Deployment(url=deploy.rest_api(aws, name, "POST", "/orders", function), stored=Queue(name))
 
     return deployed
 
