@@ -209,7 +209,7 @@ def test_faults_hit_deliveries(
             assert answer.status == 202
     delivered = sorted(json.loads(received(bed, url)["Body"])["requestPayload"] for _ in range(4))
     assert delivered == [0, 1, 2, 3]
-    assert len(journal.wait_for("fault", caller=f"async:{function.name}", count=3)) == 3
+    assert len(journal.wait_for("fault", caller=f"async:{function.name}", count=5)) == 5
     assert not journal.lines("async", event="destination failed")
     bed.aws.client("sqs").delete_queue(QueueUrl=url)
     invoke(bed, function, 5)
