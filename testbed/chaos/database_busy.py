@@ -1,7 +1,7 @@
 """A database that somebody else uses up: its connections, or the table that everybody writes to."""
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -35,12 +35,9 @@ class ConnectionsHogged(TimedFault):
         if self.left < 0:
             raise self.refused(f"left={self.left} is negative")
 
-    def happening(self, world: World) -> AbstractAsyncContextManager[bool]:
-        """They are held while the context is open."""
-        return self._happening(world)
-
     @asynccontextmanager
-    async def _happening(self, world: World) -> AsyncIterator[bool]:
+    async def happening(self, world: World) -> AsyncIterator[bool]:
+        """They are held while the context is open."""
         import psycopg  # noqa: PLC0415 - the data plane reads faults too, and needs none
 
         async with AsyncExitStack() as held:
@@ -81,12 +78,9 @@ class LockHeld(TimedFault):
         if self.mode not in _MODES:
             raise self.refused(f"mode={self.mode!r} is none of {', '.join(_MODES)}")
 
-    def happening(self, world: World) -> AbstractAsyncContextManager[bool]:
-        """It is held while the context is open."""
-        return self._happening(world)
-
     @asynccontextmanager
-    async def _happening(self, world: World) -> AsyncIterator[bool]:
+    async def happening(self, world: World) -> AsyncIterator[bool]:
+        """It is held while the context is open."""
         from psycopg import errors, sql  # noqa: PLC0415 - the data plane reads faults too, and needs none
 
         statement = sql.SQL("LOCK TABLE {} IN " + self.mode + " MODE").format(sql.Identifier(*self.table.split(".")))

@@ -50,7 +50,7 @@ class EarlyVisibility(CallFault):
         after: Seconds after they were received, whole as SQS counts them.
 
     Raises:
-        UsageError: The time is negative, or not whole.
+        UsageError: The time is negative.
     """
 
     service: str = field(default="sqs", init=False)
@@ -59,13 +59,13 @@ class EarlyVisibility(CallFault):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.after < 0 or self.after != int(self.after):
-            raise self.refused(f"after={self.after} is not 0 or more whole seconds")
+        if self.after < 0:
+            raise self.refused(f"after={self.after} is negative")
 
     def inject(self, call: Call, seed: int) -> Injection:
         """An effect on what is received."""
         del call, seed
-        return Injection(self.name, effect=VisibleAgain(int(self.after)))
+        return Injection(self.name, effect=VisibleAgain(self.after))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,8 +76,6 @@ class EnvironmentKilled(InvokeFault):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.moment not in {"before", "during", "after"}:
-            raise self.refused(f"moment={self.moment!r} is none of 'before', 'during', 'after'")
         if self.seconds < 0:
             raise self.refused(f"seconds={self.seconds} is negative")
 

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final
 
 from testbed.chaos import trigger
 from testbed.chaos.call import Call, Injection
@@ -13,9 +13,6 @@ from testbed.errors import UsageError
 
 Window = tuple[float, float]
 """From (included) and until (excluded), in seconds after the start of the traffic."""
-
-Position = Literal["before", "instead", "after"]
-"""Where a fault acts: before the call is executed, instead of it, or after it, when only the reply is left to spoil."""
 
 _HINT: Final = "docs/faults.md lists the fields of each fault"
 

@@ -33,8 +33,6 @@ class Latency(CallFault):
                 f"latency_ms={self.latency_ms}, jitter_ms={self.jitter_ms}: the latency must be more than 0, "
                 "the jitter at most the latency"
             )
-        if self.position not in {"before", "after"}:
-            raise self.refused(f"position={self.position!r} is neither 'before' nor 'after'")
 
     def inject(self, call: Call, seed: int) -> Injection:
         """A delay in seconds."""

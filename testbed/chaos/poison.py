@@ -10,9 +10,7 @@ from testbed.chaos.fault import Fault
 from testbed.chaos.invocation import InvocationDelay
 from testbed.chaos.poison_kinds import COMMON, KINDS, Order, encoded
 from testbed.chaos.trigger import key
-from testbed.errors import UsageError
 
-_HINT: Final = "docs/faults.md lists the fields of each fault"
 _NEVER: Final = 100_000.0  # seconds: longer than any function may take
 
 
@@ -42,9 +40,9 @@ class Poison(Fault):
         super().__post_init__()
         unknown = [kind for kind in self.kinds if kind not in KINDS]
         if unknown or not self.kinds or len(set(self.kinds)) < len(self.kinds):
-            raise UsageError(f"Poison: kinds={self.kinds} are not some of {', '.join(KINDS)}, each once", _HINT)
+            raise self.refused(f"kinds={self.kinds} are not some of {', '.join(KINDS)}, each once")
         if self.every < 1:
-            raise UsageError(f"Poison: every={self.every} is below 1", _HINT)
+            raise self.refused(f"every={self.every} is below 1")
 
     def plan(self, seed: int, orders: int) -> "PoisonPlan":
         """Chooses the poisoned ones among ``orders`` orders; depends on the arguments and the fields alone.

@@ -34,20 +34,12 @@ class PostgresReset(CallFault):
     Attributes:
         position: ``"before"`` the round trip reaches Postgres, or ``"after"`` Postgres has answered it, when the
             answer is lost.
-
-    Raises:
-        UsageError: There is no such position.
     """
 
     answers: ClassVar[bool] = True
 
     service: str = field(default="postgres", init=False)
     position: Literal["before", "after"] = "before"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.position not in {"before", "after"}:
-            raise self.refused(f"position={self.position!r} is neither 'before' nor 'after'")
 
     def inject(self, call: Call, seed: int) -> Injection:
         """No answer."""
@@ -96,9 +88,6 @@ class PostgresRefused(CallFault):
         sqlstate: ``"53300"``: no connection is left for an ordinary user; ``"57P03"``: the server is starting up.
             Empty resets the connection, as where nobody listens any more: only that TCP's own handshake, which is over
             before a fault can see whom it hits, has worked.
-
-    Raises:
-        UsageError: There is no such state.
     """
 
     answers: ClassVar[bool] = True
@@ -106,11 +95,6 @@ class PostgresRefused(CallFault):
     service: str = field(default="postgres", init=False)
     operations: tuple[str, ...] = field(default=("Connect",), init=False)
     sqlstate: Literal["", "53300", "57P03"] = ""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.sqlstate not in {"", "53300", "57P03"}:
-            raise self.refused(f"sqlstate={self.sqlstate!r} is neither '53300' nor '57P03', nor empty")
 
     def inject(self, call: Call, seed: int) -> Injection:
         """An error, or no answer."""

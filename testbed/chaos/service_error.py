@@ -57,8 +57,6 @@ class ServiceError(CallFault):
             raise self.refused("Postgres has SQLSTATEs; SqlError answers with one")
         if self.status and not 400 <= self.status < 600:  # noqa: PLR2004 - HTTP's errors
             raise self.refused(f"status={self.status} is no error: 400 to 599")
-        if self.position not in {"instead", "after"}:
-            raise self.refused(f"position={self.position!r} is neither 'instead' nor 'after'")
 
     def inject(self, call: Call, seed: int) -> Injection:
         """The error."""

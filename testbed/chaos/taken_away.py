@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,12 +35,9 @@ class ConcurrencyTaken(TimedFault):
         if self.left < 0:
             raise self.refused(f"left={self.left} is negative")
 
-    def happening(self, world: World) -> AbstractAsyncContextManager[bool]:
-        """The function has that much while the context is open; then what it had before."""
-        return self._happening(world)
-
     @asynccontextmanager
-    async def _happening(self, world: World) -> AsyncIterator[bool]:
+    async def happening(self, world: World) -> AsyncIterator[bool]:
+        """The function has that much while the context is open; then what it had before."""
         name = self.function
         before = await world.aws("lambda", "get_function_concurrency", FunctionName=name)
         reserved = before.get("ReservedConcurrentExecutions")
@@ -73,16 +70,13 @@ class MappingOff(TimedFault):
 
     function: str
 
-    def happening(self, world: World) -> AbstractAsyncContextManager[bool]:
+    @asynccontextmanager
+    async def happening(self, world: World) -> AsyncIterator[bool]:
         """They are disabled while the context is open.
 
         Raises:
             UsageError: No mapping of the function is enabled.
         """
-        return self._happening(world)
-
-    @asynccontextmanager
-    async def _happening(self, world: World) -> AsyncIterator[bool]:
         answer = await world.aws("lambda", "list_event_source_mappings", FunctionName=self.function)
         uuids = [each["UUID"] for each in answer["EventSourceMappings"]]
         enabled = [uuid for uuid in uuids if await _settled(world, uuid) == "Enabled"]

@@ -37,7 +37,9 @@ def _fits(value: object, hint: Any) -> bool:
         numbers = int if kind is int else (int, float)
         is_finite = isinstance(value, numbers) and abs(value) <= sys.float_info.max  # which NaN is not
         return is_finite and not isinstance(value, bool)
-    return callable(value) if kind is Callable else isinstance(value, str if kind is Literal else kind)
+    if kind is Literal:
+        return value in parts
+    return callable(value) if kind is Callable else isinstance(value, kind)
 
 
 def _wanted(hint: Any, name: str) -> str:
@@ -48,4 +50,6 @@ def _wanted(hint: Any, name: str) -> str:
         return f"a tuple of names, for example {name}=('one',)" if parts[-1] is Ellipsis else "a pair of numbers"
     if kind is Callable:
         return "a function"
-    return _WORDS.get(str if kind is Literal else kind) or f"a {kind.__name__.lower()}"
+    if kind is Literal:
+        return " or ".join(map(repr, parts))
+    return _WORDS.get(kind) or f"a {kind.__name__.lower()}"

@@ -75,6 +75,10 @@ def test_an_odd_value_is_refused_or_does_no_harm(fault: Fault) -> None:
         ({"type": "Throttle", "service": 5}, "Throttle: service=5 is not a text"),
         ({"type": "Throttle", "service": "sqs", "during": [10]}, r"Throttle: during=\(10,\) is not a pair of numbers"),
         ({"type": "Throttle", "service": "sqs", "operations": "Send"}, r"operations='Send' is not a tuple of names"),
+        (
+            {"type": "PartDown", "part": "moto", "at": 1, "seconds": 1},
+            "PartDown: part='moto' is not 'localstack' or 'postgres'",
+        ),
         ({"type": "LateDelivery", "seconds": 1.5}, "LateDelivery: seconds=1.5 is not a whole number"),
         ({"type": "InvocationError", "prevent_execution": "no"}, "prevent_execution='no' is not true or false"),
         ({"type": "SlowPostgres", "latency_ms": float("nan")}, "SlowPostgres: latency_ms=nan is not a number"),
