@@ -122,6 +122,7 @@ class Trial:
         checkpoints = self._checkpoints()
         end = await self.bed.plane.call("end")
         _check_journal(end)
+        _check_triggers(end)
         self.missed = end.get("missed", {})
         self.show(Progress(architecture=name, stage="counting"))
         observed = await in_daemon_thread(lambda: self._look(place, checkpoints))
@@ -286,6 +287,14 @@ def _check_journal(answer: dict[str, Any]) -> None:
     if error := answer["journal_error"]:
         raise HarnessError(
             f"the journal cannot be written: {error}", "free some space, or choose another folder with --out"
+        )
+
+
+def _check_triggers(end: dict[str, Any]) -> None:
+    """Faults whose trigger raised have tested nothing: the run ends."""
+    if broken := end.get("broken_trigger"):
+        raise UsageError(
+            broken, "it is asked about every call of the fault's service; docs/faults.md says what a call has"
         )
 
 

@@ -129,7 +129,14 @@ class Own(Trigger):
         if not callable(found):
             raise refused(f"there is no function {name!r} in {path}")
         holds: Predicate = found
-        return lambda call: bool(holds(call))
+
+        def asked(call: Call) -> bool:
+            try:
+                return bool(holds(call))
+            except Exception as error:
+                raise refused(f"the trigger {name!r} in {path} raised {type(error).__name__}: {error}") from error
+
+        return asked
 
     def to_json(self) -> dict[str, Any]:
         """``{"callable": "/path/of/file.py:name"}``."""

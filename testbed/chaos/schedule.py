@@ -54,6 +54,9 @@ class Schedule:
 
     To hit is not to fire. A fault that fires whatever becomes of the call, since it delays it or answers in its place,
     has fired when it is decided; any other when whoever carries it out says that it `happened`.
+
+    Attributes:
+        broken: What a trigger of somebody's own raised first; its fault hits nothing then. Empty where none raised.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Schedule:
         Raises:
             UsageError: Two faults have the same name.
         """
+        self.broken = ""
         self._listener = listener
         self._replayed = replayed
         self._met: set[Hit] = set()
@@ -133,7 +137,11 @@ class Schedule:
             seen = replace(call, at=call.at - armed.since) if armed.since else call
             if answering and _is_masked(armed.fault.inject(seen, armed.seed), answering):
                 continue  # its trigger is not asked: what counts calls counts those alone that the fault can act on
-            if not armed.hits(seen):
+            try:
+                if not armed.hits(seen):
+                    continue
+            except UsageError as error:
+                self.broken = self.broken or error.message
                 continue
             injection = self._hit(armed, call, armed.fault.inject(seen, armed.seed))
             if answering is None and injection.answer is not None:

@@ -197,6 +197,7 @@ class ChaosRoute:
             "run": self._stage.busy() or None,
             "now": round(self._stage.clock(), 3),
             "faults": [_told(armed) for armed in schedule.faults],
+            **({"broken": schedule.broken} if schedule.broken else {}),
         }
 
 

@@ -311,6 +311,7 @@ class Plane:
             },
             "fired": self.schedule.fired,
             "missed": self.schedule.missed,
+            "broken_trigger": self.schedule.broken,
             "journal_error": str(self.journal.error) if self.journal.error else None,
         }
         self._under_test = ""

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from testbed.chaos.call import Call
+from testbed.chaos.schedule import Schedule
 from testbed.chaos.throttle import Throttle
 from testbed.chaos.trigger import (
     Trigger,
@@ -125,6 +126,21 @@ def test_a_fault_takes_a_trigger_and_a_function() -> None:
         throttle = Throttle(service="sqs", when=when)
         assert throttle.armed(1)(CALL)
         assert not throttle.armed(1)(replace(CALL, order=2))
+
+
+def fails_at_the_second(call: Call) -> bool:
+    """One that does not cope with every call."""
+    return call.attempt < 1 // (2 - call.attempt)
+
+
+def test_a_function_that_raises_hits_nothing_and_is_told() -> None:
+    """The data plane goes on; the run says so at its end."""
+    schedule = Schedule([Throttle(service="sqs", name="own", when=fails_at_the_second)], 1)
+    assert schedule.decide(CALL) is None
+    assert schedule.broken == ""
+    assert schedule.decide(replace(CALL, attempt=2)) is None
+    assert "trigger 'fails_at_the_second' in " in schedule.broken
+    assert schedule.broken.endswith("raised ZeroDivisionError: integer division or modulo by zero")
 
 
 @pytest.mark.parametrize(
