@@ -66,7 +66,7 @@ _ALWAYS: Final = ("lost", "duplicated", "unexpected", "refused_but_stored", "poi
 _DEADLY: Final = ("crashes", "never_returns")
 _ODD: Final = tuple(sorted(FIT))
 _UNFIT: Final = tuple(kind for kind in KINDS if kind not in FIT and kind not in _DEADLY)
-_BEGIN: Final = 0.1
+_BEGIN: Final = 0.35
 _LAST: Final = 0.4
 
 
@@ -155,7 +155,7 @@ class Good:
         return self.name, self.way
 
     def scenario(self, chaos: str, faults: Chaos) -> Scenario:
-        """Twelve orders in 0.3 seconds, and what goes wrong meanwhile."""
+        """An order that starts the environments, a dozen more at once, and what goes wrong meanwhile."""
         name, way = self.place(chaos)
         expectations = [*map(_none, _ALWAYS)]
         if self.dead_letters:
@@ -164,7 +164,9 @@ class Good:
             name=self.name,
             summary="a good architecture",
             database=Database(max_connections=MAX_CONNECTIONS, schema=SCHEMA),
-            traffic=Traffic(arrivals=Constant(rate=40, seconds=0.3), order=_order, timeout=8),
+            traffic=Traffic(
+                arrivals=Constant(rate=2.5, seconds=0.4) + Constant(rate=40, seconds=0.3), order=_order, timeout=8
+            ),
             chaos=list(faults),
             profile=_PROFILE,
             architectures=[
@@ -316,7 +318,7 @@ ARCHITECTURES: Final = (
         faults=lambda _: _late_dead_letters(),
         cannot={PartialFailure: _NO_BATCH, EarlyVisibility: _NO_QUEUE, MappingOff: _NO_MAPPING},
         tries=attempts(1, 2),  # Lambda makes three
-        window=(0, 0.6),  # the first retry comes 0.6 s after a failure
+        window=(0, 1),  # the first retry comes 0.6 s after a failure, the second 1.2 s after that
         taken=1,  # with 0, events are dead-lettered at once, as on AWS
     ),
 )

@@ -37,7 +37,7 @@ SEEDS: Final = range(int(FIRST), int(LAST) + 1)
 QUICK: Final = {
     "direct": ("lost-replies", "reset-after"),
     "queue": ("lost-replies", "deletions-that-fail"),
-    "stream": ("errors", "hopeless-orders"),
+    "stream": ("errors",),
     "event": ("killed-after",),
 }
 NEVER: Final[Chaos] = (
