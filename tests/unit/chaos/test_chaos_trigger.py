@@ -26,6 +26,7 @@ from testbed.chaos.trigger import (
 )
 from testbed.errors import UsageError
 from testbed.trace import digest_of
+from testbed.trial import _check_triggers
 
 CALL = Call("sqs", "SendMessage", "orders", "function:store", "order-1", 1, 5.0, order=6, key=digest_of("o-5"))
 
@@ -141,6 +142,9 @@ def test_a_function_that_raises_hits_nothing_and_is_told() -> None:
     assert schedule.decide(replace(CALL, attempt=2)) is None
     assert "trigger 'fails_at_the_second' in " in schedule.broken
     assert schedule.broken.endswith("raised ZeroDivisionError: integer division or modulo by zero")
+    _check_triggers({"broken_trigger": ""})
+    with pytest.raises(UsageError, match="raised ZeroDivisionError"):
+        _check_triggers({"broken_trigger": schedule.broken})
 
 
 @pytest.mark.parametrize(
