@@ -18,8 +18,9 @@ from testbed.ledger.causes import Failures
 from testbed.ledger.history import Attempt, HistoryWriter, Outcome
 from testbed.ledger.jsonl import read_journal
 from testbed.ledger.latency import Latencies
+from testbed.ledger.pace import Pace
 from testbed.ledger.reconcile import Ledger, Observed, Outcomes
-from testbed.ledger.verdict import ArchitectureVerdict, Claim, Facts, Faults, Resources, blind_spots
+from testbed.ledger.verdict import ArchitectureVerdict, Claim, Facts, Faults, Resources, blind_spots, excuse
 from testbed.load.client import LoadSummary, run_load
 from testbed.load.orders import Request
 from testbed.own_lines import shortened
@@ -88,6 +89,7 @@ class Trial:
         self.missed: dict[str, int] = {}
         self.status: dict[str, Any] = {}
         self.zero = 0.0
+        self.late = 0.0
         self.drained = False
         self.timetable = Timetable(
             [fault for fault in self.faults if isinstance(fault, TimedFault)],
@@ -115,6 +117,7 @@ class Trial:
         others = await in_daemon_thread(self._mappings) if self.place is None else set()
         place = self.place or await placed(self.scenario, self.architecture, self.bed)
         summary = await self._traffic(place.deployment)
+        self.late = summary.max_lag
         self.show(Progress(architecture=name, stage="draining"))
         drain_seconds = await self._drain(summary)
         await self.timetable.stop()
@@ -252,12 +255,13 @@ class Trial:
             faults=Faults(armed=len(fired), fired=sum(fired.values())),
             causes=self.failures.causes(),
         )
+        claims = [expectation.evaluate(facts) for expectation in self.architecture.expectations]
         blind = blind_spots(
             drained=self.drained and not observed.left,
             never_fired=[name for name, count in (fired | planted).items() if not count],
             never_succeeded=[] if facts.ledger.acknowledged else ["order"],
+            too_slow=excuse(claims, facts.ledger, Pace(late=self.late, **end["pace"])),
         )
-        claims = [expectation.evaluate(facts) for expectation in self.architecture.expectations]
         return ArchitectureVerdict(facts, (*claims, *blind))
 
     def broken_off(self, reason: str) -> ArchitectureVerdict:

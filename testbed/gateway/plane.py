@@ -30,6 +30,7 @@ from testbed.gateway.observability import Observability
 from testbed.gateway.origin import function_name
 from testbed.gateway.postgres_proxy import PostgresProxy
 from testbed.gateway.queue_gauge import QueueGauge
+from testbed.ledger.pace import processor_seconds
 from testbed.semantics.profiles import Profile
 from testbed.semantics.profiles import aws as aws_profile
 from testbed.threads import in_daemon_thread
@@ -110,6 +111,8 @@ class Plane:
         self._under_test = ""
         self._queues = QueueGauge(self.gateway.streamed_in, self._quiet, host=settings.host, caller=CALLER)
         self._peak_depth = 0
+        self._longest_stall = 0.0
+        self._processor = (0.0, 0.0)
         self._tasks: set[asyncio.Task[None]] = set()
         self._refresh = asyncio.Event()
         self._stopping = False
@@ -283,6 +286,8 @@ class Plane:
         self.schedule = schedule
         self.gateway.arm(schedule)
         self._peak_depth = 0
+        self._longest_stall = 0.0
+        self._processor = processor_seconds()
         if self.postgres:
             self.postgres.reset()
 
@@ -309,6 +314,7 @@ class Plane:
                 "cold_starts": sum(stats.cold_starts.values()),
                 "peak_queue_depth": self._peak_depth,
             },
+            "pace": self._pace(),
             "fired": self.schedule.fired,
             "missed": self.schedule.missed,
             "broken_trigger": self.schedule.broken,
@@ -322,6 +328,11 @@ class Plane:
         if not self._emulator.is_cut:
             await self.observability.flush()
         return facts
+
+    def _pace(self) -> dict[str, float]:
+        """How this process kept up since second 0 of the traffic, see `testbed.ledger.pace.Pace`."""
+        (ran, waited), (ran_before, waited_before) = processor_seconds(), self._processor
+        return {"stalled": self._longest_stall, "ran": ran - ran_before, "waited": waited - waited_before}
 
     def _died(self, error: EngineDiedError) -> None:
         if not self.death.done():
@@ -395,7 +406,10 @@ class Plane:
 
     async def _sample(self) -> None:
         """Look at everything, four times a second, for the picture and the live line."""
+        asleep = time.monotonic()
         await asyncio.sleep(_SAMPLE_SECONDS)
+        late = time.monotonic() - max(asleep, self._zero) - _SAMPLE_SECONDS
+        self._longest_stall = max(self._longest_stall, late)
         try:
             status = self.status()
             self._peak_depth = max(self._peak_depth, status["queue_depth"])

@@ -13,9 +13,11 @@ from typing import Any, Final, Self
 
 from testbed.errors import EXIT_INVALID, EXIT_UNKNOWN, EXIT_VALID, UsageError
 from testbed.ledger.latency import Latency
+from testbed.ledger.pace import Pace
 from testbed.ledger.reconcile import Ledger
 
 SCHEMA_VERSION: Final = 1
+_AT_ANY_SPEED: Final = ("lost", "duplicated", "unexpected", "refused_but_stored", "poison_stored")
 
 
 class Verdict(StrEnum):
@@ -119,6 +121,7 @@ def blind_spots(
     drained: bool = True,
     never_fired: Iterable[str] = (),
     never_succeeded: Iterable[str] = (),
+    too_slow: str = "",
 ) -> list[Claim]:
     """What the harness could not see of an architecture, as claims that make its verdict unknown; best none.
 
@@ -127,13 +130,29 @@ def blind_spots(
         drained: Whether every source was empty before the deadline.
         never_fired: Names of armed faults that hit nothing: what they should have tested was not tested.
         never_succeeded: Kinds of operations of which not one succeeded: the way was blocked from the start.
+        too_slow: Why the machine was too slow for what failed to count, see `excuse`.
     """
     reasons = [died] if died else []
     if not drained:
         reasons.append("the sources were not drained by the deadline")
     reasons += [f"the armed fault {fault} never fired" for fault in never_fired]
     reasons += [f"not one {operation} succeeded" for operation in never_succeeded]
+    if too_slow:
+        reasons.append(f"the machine was too slow: {too_slow}")
     return [Claim("the harness could see everything", None, reason) for reason in reasons]
+
+
+def excuse(claims: Iterable[Claim], ledger: Ledger, pace: Pace) -> str:
+    """Why what fails may be the fault of the machine alone, in words; empty where it is not.
+
+    A slow machine makes everything harder and nothing easier: clients and functions time out, messages are received
+    too often, so what fails is not proven wrong, and what holds does hold. And it hides nothing: where the drained
+    system has lost an order that it had accepted, stored one twice, one that it had refused, one that nobody sent or
+    one that is poison, that is wrong at any speed.
+    """
+    if all(claim.holds is not False for claim in claims):
+        return ""
+    return "" if any(getattr(ledger, name) for name in _AT_ANY_SPEED) else pace.too_slow()
 
 
 def judge(claims: Iterable[Claim]) -> Verdict:

@@ -61,6 +61,7 @@ END: dict[str, Any] = {
         "cold_starts": 1,
         "peak_queue_depth": 4,
     },
+    "pace": {"stalled": 0.0, "ran": 1.0, "waited": 0.0},
     "fired": {},
     "journal_error": None,
 }

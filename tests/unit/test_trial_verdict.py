@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +17,7 @@ from testbed.chaos.fault import Fault
 from testbed.chaos.schedule import Hit, Schedule
 from testbed.chaos.timed import TimedFault, World
 from testbed.ledger.history import Attempt, HistoryWriter, Outcome
+from testbed.ledger.pace import Pace
 from testbed.ledger.reconcile import Observed
 from testbed.ledger.verdict import ArchitectureVerdict
 from testbed.run_folder import RunFolder
@@ -24,6 +25,7 @@ from testbed.trial import Trial
 
 ORDERS = 10
 SEND = Call(service="sqs", operation="SendMessage", resource="q", caller="client", identity="o-1", attempt=1, at=0.0)
+QUIET, BUSY = Pace(ran=9, waited=1), Pace(ran=1, waited=9)
 RESOURCES = dict.fromkeys(("peak_concurrency", "peak_connections", "throttles", "cold_starts", "peak_queue_depth"), 0)
 
 
@@ -32,8 +34,8 @@ class Harmless(TimedFault):
     """Happens, and does nothing."""
 
     @asynccontextmanager
-    async def happening(self, world: World) -> AsyncIterator[None]:  # noqa: ARG002 - nothing of it is needed
-        yield
+    async def happening(self, world: World) -> AsyncIterator[bool]:  # noqa: ARG002 - nothing of it is needed
+        yield True
 
 
 class FakePlane:
@@ -64,7 +66,7 @@ def on_trial(history: HistoryWriter, tmp_path: Path, *chaos: Fault, orders: int 
                 name="a",
                 summary="",
                 deploy=lambda _aws, _db: pytest.fail("not deployed here"),
-                expectations=[claims.no_acknowledged_order_is_lost()],
+                expectations=[claims.no_acknowledged_order_is_lost(), claims.every_order_is_accepted()],
             )
         ],
     )
@@ -87,11 +89,19 @@ def on_trial(history: HistoryWriter, tmp_path: Path, *chaos: Fault, orders: int 
 
 
 def judged(
-    trial: Trial, fired: dict[str, int], *, unsent: Sequence[str] = (), lost: bool = False, behind: Sequence[str] = ()
+    trial: Trial,
+    fired: dict[str, int],
+    *,
+    unsent: Sequence[str] = (),
+    lost: bool = False,
+    behind: Sequence[str] = (),
+    unanswered: Sequence[str] = (),
+    pace: Pace = QUIET,
 ) -> ArchitectureVerdict:
-    """The verdict where every order was sent and stored, but for those ``unsent``."""
+    """The verdict where every order was sent, answered and stored, but for those ``unsent`` or ``unanswered``."""
     for request in trial.requests:
         left = request.id not in unsent
+        answer = Outcome.UNKNOWN if request.id in unanswered else Outcome.ACKNOWLEDGED
         trial._record(
             Attempt(
                 architecture="a",
@@ -99,13 +109,16 @@ def judged(
                 planned=request.planned,
                 sent=0.0 if left else None,
                 finished=0.1 if left else None,
-                outcome=Outcome.ACKNOWLEDGED if left else Outcome.UNSENT,
+                outcome=answer if left else Outcome.UNSENT,
                 trace="1-a",
                 poison=request.poison,
             )
         )
     stored = {} if lost else {request.id: 1 for request in trial.requests if request.id not in unsent}
-    return trial._verdict(Observed(stored=stored, left=set(behind)), {"resources": RESOURCES, "fired": fired}, 0.0)
+    end = {"resources": RESOURCES, "fired": fired, "pace": asdict(pace)}
+    del end["pace"]["late"]  # the load generator's own
+    trial.late = pace.late
+    return trial._verdict(Observed(stored=stored, left=set(behind)), end, 0.0)
 
 
 def blind(verdict: ArchitectureVerdict) -> list[str]:
@@ -150,7 +163,8 @@ async def test_a_timed_fault_whose_time_did_not_come_makes_it_unknown(
     """The run had ended before it."""
     trial = on_trial(history, tmp_path, Harmless(at=at, seconds=0.001))
     trial.timetable.start(time.monotonic())
-    await asyncio.sleep(0.02)
+    while at == 0 and not any(trial.timetable.fired.values()):  # noqa: ASYNC110 - nobody is told when it happens
+        await asyncio.sleep(0.001)
     await trial.timetable.stop()
     found = judged(trial, {})
     assert found.verdict == verdict
@@ -221,3 +235,30 @@ async def test_an_order_in_a_source_makes_it_unknown(history: HistoryWriter, tmp
     trial = on_trial(history, tmp_path)
     found = judged(trial, {}, behind=[trial.requests[0].id])
     assert (found.verdict, blind(found)) == ("unknown", ["the sources were not drained by the deadline"])
+
+
+@pytest.mark.parametrize(
+    ("pace", "reason"),
+    [
+        (BUSY, "the data plane waited for a processor 90% of the time that it had work"),
+        (Pace(late=3.0), "orders left up to 3.0 s late"),
+    ],
+)
+async def test_an_order_that_timed_out_on_a_busy_machine_proves_nothing(
+    history: HistoryWriter, tmp_path: Path, pace: Pace, reason: str
+) -> None:
+    """On a quiet one it does, and where all orders are answered a busy one does not matter."""
+    trials = [on_trial(history, tmp_path) for _ in range(3)]
+    late = [trials[0].requests[0].id]
+    unknown = judged(trials[0], {}, unanswered=late, pace=pace)
+    assert (unknown.verdict, blind(unknown)) == ("unknown", [f"the machine was too slow: {reason}"])
+    assert judged(trials[1], {}, unanswered=late).verdict == "invalid"
+    assert judged(trials[2], {}, pace=pace).verdict == "valid"
+
+
+async def test_a_busy_machine_hides_no_lost_order(history: HistoryWriter, tmp_path: Path) -> None:
+    """Everything was looked at after the drain: what was accepted and is nowhere is lost."""
+    trial = on_trial(history, tmp_path)
+    found = judged(trial, {}, unanswered=[trial.requests[0].id], lost=True, pace=BUSY)
+    assert (found.verdict, blind(found)) == ("invalid", [])
+    assert found.facts.ledger.lost == ORDERS - 1

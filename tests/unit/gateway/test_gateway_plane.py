@@ -322,6 +322,22 @@ async def test_an_architecture_begins_and_ends(plane: Plane, tmp_path: Path) -> 
     assert {"fault", "aws"} <= hops
 
 
+async def test_the_end_tells_how_the_plane_kept_up(plane: Plane, tmp_path: Path) -> None:
+    """How long it stood still at most, and how long it ran and waited since the start of this architecture."""
+    journal = tmp_path / "journal.jsonl"
+    await plane.begin(order(journal, []))
+    await until(lambda: '"hop":"sample"' in journal.read_text().replace(" ", ""))
+    time.sleep(0.2)  # noqa: ASYNC251 - on purpose: nothing else runs meanwhile
+    lines = len(journal.read_text())
+    await until(lambda: len(journal.read_text()) > lines)
+    first = (await plane.end())["pace"]
+    assert first["stalled"] >= 0.15
+    await plane.begin(order(journal, []))
+    second = (await plane.end())["pace"]
+    assert second["stalled"] < first["stalled"]
+    assert second["ran"] < first["ran"]
+
+
 def _client(plane: Plane) -> Callable[..., Awaitable[dict[str, Any]]]:
     return AwsClient(plane.gateway.aws, "127.0.0.1:4566").call
 

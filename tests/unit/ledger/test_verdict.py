@@ -7,7 +7,8 @@ import pytest
 
 from testbed.errors import UsageError
 from testbed.ledger.latency import Latency
-from testbed.ledger.reconcile import Ledger
+from testbed.ledger.pace import Pace
+from testbed.ledger.reconcile import ANOMALIES, Ledger
 from testbed.ledger.verdict import (
     ArchitectureVerdict,
     Claim,
@@ -20,6 +21,7 @@ from testbed.ledger.verdict import (
     Verdict,
     blind_spots,
     combine,
+    excuse,
     judge,
 )
 
@@ -86,12 +88,14 @@ def test_every_blind_spot_is_a_reason_of_its_own() -> None:
         drained=False,
         never_fired=["slow database"],
         never_succeeded=["insert"],
+        too_slow="orders left late",
     )
     assert [(claim.holds, claim.observed) for claim in claims] == [
         (None, "LocalStack ended with exit code 137"),
         (None, "the sources were not drained by the deadline"),
         (None, "the armed fault slow database never fired"),
         (None, "not one insert succeeded"),
+        (None, "the machine was too slow: orders left late"),
     ]
     assert {judge([FAILS, claim]) for claim in claims} == {UNKNOWN}
 
@@ -103,6 +107,7 @@ def test_every_blind_spot_is_a_reason_of_its_own() -> None:
         ({"drained": False}, ["the sources were not drained by the deadline"]),
         ({"never_fired": ["a", "b"]}, ["the armed fault a never fired", "the armed fault b never fired"]),
         ({"never_succeeded": ["order"]}, ["not one order succeeded"]),
+        ({"too_slow": "it stood still"}, ["the machine was too slow: it stood still"]),
         ({"died": "", "drained": True, "never_fired": [], "never_succeeded": []}, []),
     ],
 )
@@ -143,6 +148,23 @@ def test_a_check_may_say_that_it_can_t_be_known() -> None:
 def test_a_harness_that_saw_everything_has_no_blind_spot() -> None:
     """Nothing is claimed then, so that the expectations decide alone."""
     assert blind_spots() == []
+
+
+SLOW = Pace(late=60)
+
+
+def test_what_fails_on_a_slow_machine_is_excused() -> None:
+    """Not what holds there, and nothing on a machine that kept up."""
+    assert excuse([HOLDS, FAILS], Ledger(), SLOW) == SLOW.too_slow() != ""
+    assert excuse([HOLDS, CANT_KNOW], Ledger(), SLOW) == ""
+    assert excuse([HOLDS, FAILS], Ledger(), Pace()) == ""
+
+
+@pytest.mark.parametrize("anomaly", ANOMALIES)
+def test_what_is_wrong_at_any_speed_is_not_excused(anomaly: str) -> None:
+    """Unlike ghosts and good orders among the dead letters, which timeouts make."""
+    found = excuse([FAILS], Ledger(**{anomaly: 1}), SLOW)
+    assert found == (SLOW.too_slow() if anomaly in {"ghost", "collateral"} else "")
 
 
 def run_verdict() -> RunVerdict:
