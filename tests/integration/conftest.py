@@ -100,10 +100,19 @@ def journal(record_journal: Callable[[Path], JournalReader], tmp_path: Path) -> 
 
 
 @pytest.fixture
-def recording_function(bed: RunningTestbed, tmp_path: Path) -> Callable[..., RecordingFunction]:
-    """Deploys a function that records its events and then does what the given body says."""
+def recording_function(bed: RunningTestbed, tmp_path: Path) -> Iterator[Callable[..., RecordingFunction]]:
+    """Deploys a function that records its events and then does what the given body says.
+
+    Its mappings end with the test: one that retries for ever would keep the testbed from ever being idle.
+    """
+    deployed: list[RecordingFunction] = []
 
     def deploy_it(body: str = "return 'done'", **options: Any) -> RecordingFunction:
-        return deploy_recording_function(bed.aws, tmp_path, body, **options)
+        deployed.append(deploy_recording_function(bed.aws, tmp_path, body, **options))
+        return deployed[-1]
 
-    return deploy_it
+    yield deploy_it
+    client = bed.aws.client("lambda")
+    for function in deployed:
+        for mapping in client.list_event_source_mappings(FunctionName=function.name)["EventSourceMappings"]:
+            client.delete_event_source_mapping(UUID=mapping["UUID"])
