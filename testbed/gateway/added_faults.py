@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import unquote
 
 from testbed.chaos import fis
+from testbed.chaos.call import Call
 from testbed.chaos.catalogue import faults_from_json, to_json
 from testbed.chaos.fault import CallFault, Fault
 from testbed.chaos.poison import Poison
@@ -209,8 +210,12 @@ def _told(armed: Armed) -> dict[str, Any]:
         "seed": armed.seed,
         "since": round(armed.since, 3),
         "fired": armed.fired,
-        "last": {field: getattr(armed.last, field) for field in _OF_A_CALL} if armed.last else None,
+        "last": _last(armed.last) if armed.last else None,
     }
+
+
+def _last(call: Call) -> dict[str, Any]:
+    return {field: getattr(call, field) for field in _OF_A_CALL} | {"at": round(call.at, 3)}
 
 
 def document(body: bytes) -> Any:
