@@ -13,7 +13,8 @@ class Call:
         service: botocore's service name (``"sqs"``, ``"lambda"``), ``"execute-api"`` for the data plane of a REST API,
             ``"postgres"`` for the database.
         operation: Operation of the service (``"SendMessage"``); for execute-api the method (``"POST"``).
-        resource: Name of the queue, stream, function or API; empty where there is none.
+        resource: Name of the queue, stream, function or API; of several (tables of a batch, event buses) all names,
+            with commas between them; empty where there is none.
         caller: Who calls: ``"client"``, ``"function:NAME"``, ``"mapping:UUID"``, ``"async:NAME"``, ``"emulator"``.
         identity: What stays the same for this request over runs with the same seed, whatever the concurrency.
         attempt: How often this identity has been seen, this time included: 1, 2, ...

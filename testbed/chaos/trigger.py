@@ -229,7 +229,7 @@ class _Selector(Trigger):
 _SELECTED: Final[Mapping[str, Callable[[Call], tuple[str, ...]]]] = {
     "service": lambda call: (call.service,),
     "operation": lambda call: (call.operation,),
-    "resource": lambda call: (call.resource,),
+    "resource": lambda call: (call.resource, *call.resource.split(",")),
     "function": lambda call: (call.resource if call.service == "lambda" else call.caller.removeprefix("function:"),),
     "caller": lambda call: (call.caller, call.caller.partition(":")[0]),
     "key": lambda call: (call.key,),

@@ -123,6 +123,7 @@ class Gateway:
             reply, trace = await self._invoke_request(target, request, caller)
             self._journal_aws(target, caller, reply, started, None, trace)
             return reply
+        target = self.limits.named(target, request)
         origin = self.faults.origin(request.headers.get(HEADER))
         call = self.faults.call(target, caller, origin, _identity(target, request, origin))
         contents: Mapping[str, int] = {}

@@ -70,6 +70,10 @@ class KinesisLimits:
             self._remember(answer.get("ShardIterator"), target.resource, str(document.get("ShardId")))
         return reply
 
+    def stream_of(self, iterator: object) -> str:
+        """The stream that an iterator reads; empty where it is not remembered."""
+        return self._iterators.get(str(iterator), ("", "", 0.0))[0]
+
     def use(self, profile: KinesisProfile) -> None:
         """Go by other numbers, with shards of which nothing is used up."""
         self._profile = profile

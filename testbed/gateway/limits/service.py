@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import Protocol
 
 from testbed.compute.aws import AwsCaller
 from testbed.gateway.classify import Target
 from testbed.gateway.limits.dynamodb import DynamoDbLimits
 from testbed.gateway.limits.kinesis import KinesisLimits
-from testbed.gateway.limits.wire import LIMIT, Forward
+from testbed.gateway.limits.wire import LIMIT, Forward, document_of
 from testbed.gateway.message import Inbound, Reply
 from testbed.semantics.profiles import Profile
 from testbed.semantics.profiles import aws as aws_profile
@@ -53,6 +54,12 @@ class ServiceLimits:
         reply = await service.execute(target, request, forward)
         self.throttles += reply.cause == LIMIT
         return reply
+
+    def named(self, target: Target, request: Inbound) -> Target:
+        """``target`` with the stream that GetRecords reads, of which most SDKs give the iterator alone."""
+        if target.resource or (target.service, target.operation) != ("kinesis", "GetRecords"):
+            return target
+        return replace(target, resource=self._kinesis.stream_of(document_of(request.body).get("ShardIterator")))
 
     def use(self, profile: Profile) -> None:
         """Go by other numbers from now on, with all that shards and tables hold."""

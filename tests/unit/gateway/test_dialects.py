@@ -167,6 +167,47 @@ async def test_cbor_that_makes_no_sense_is_the_emulator_s_to_refuse(world: World
     assert (reply.status, reply.body, world.emulator.received[0].body) == (400, b"no", body)
 
 
+async def test_a_reader_that_knows_its_iterator_alone_is_hit_by_a_fault_of_its_stream(world: World) -> None:
+    """As most SDKs read; a fault of another stream leaves it alone."""
+    world.emulator.answers(b'{"ShardIterator": "i", "NextShardIterator": "j", "Records": []}')
+    start = {"StreamName": "orders", "ShardId": "s", "ShardIteratorType": "LATEST"}
+    await world.gateway.handle(request_of("kinesis", "json", "GetShardIterator", start))
+    read = ("kinesis", "json", "GetRecords")
+    world.arm(Throttle(service="kinesis", operations=("GetRecords",), resources=("others",)))
+    assert (await world.gateway.handle(request_of(*read, {"ShardIterator": "i"}))).status == 200
+    world.arm(Throttle(service="kinesis", operations=("GetRecords",), resources=("orders",)))
+    reply = await world.gateway.handle(request_of(*read, {"ShardIterator": "j"}))
+    assert parsed(*read, reply)["Error"]["Code"] == "ProvisionedThroughputExceededException"
+    assert [line["resource"] for line in world.journal.of("aws")][-1] == "orders"
+
+
+PUTS = [{"Put": {"TableName": name, "Item": {"id": {"S": "1"}}}} for name in ("orders", "stock")]
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "params"),
+    [
+        (
+            "dynamodb",
+            "BatchGetItem",
+            {"RequestItems": {name: {"Keys": [{"id": {"S": "1"}}]} for name in ("a", "orders")}},
+        ),
+        ("dynamodb", "TransactWriteItems", {"TransactItems": PUTS}),
+        (
+            "events",
+            "PutEvents",
+            {"Entries": [{"EventBusName": f"arn:aws:events:::event-bus/{n}"} for n in ("orders", "b")]},
+        ),
+    ],
+)
+async def test_a_call_of_several_resources_is_hit_by_a_fault_of_one(
+    world: World, service: str, operation: str, params: dict[str, Any]
+) -> None:
+    """The whole call is refused, as on AWS."""
+    world.arm(Throttle(service=service, resources=("orders",)))
+    assert (await world.gateway.handle(request_of(service, "json", operation, params))).status == 400
+
+
 async def test_what_an_sdk_has_compressed_is_read(world: World) -> None:
     """As they do with PutMetricData above ten kilobytes."""
     world.arm(Throttle(service="cloudwatch", resources=("orders",)))
