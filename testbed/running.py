@@ -40,9 +40,13 @@ class RunningTestbed:
     _front: "_ProxyPort"
 
     async def create_database(self, name: str) -> Db:
-        """A fresh database of this name, whose functions' DSN goes through the wire proxy."""
-        await self.engine.postgres.create_database(name)
-        return self.database(name)
+        """A fresh database, whose functions' DSN goes through the wire proxy; the server calls it `database_name`."""
+        await self.engine.postgres.create_database(self.database_name(name))
+        return self.database(self.database_name(name))
+
+    def database_name(self, name: str) -> str:
+        """What the server calls the database that is to be ``name``."""
+        return name
 
     def database(self, name: str) -> Db:
         """The database of this name."""

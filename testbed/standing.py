@@ -115,9 +115,9 @@ class StandingEngine:
 class StandingTestbed(RunningTestbed):
     """The same for a scenario as one that was started for it."""
 
-    async def create_database(self, name: str) -> Db:
-        """A fresh database that only this run has."""
-        return await super().create_database(f"{self.engine.postgres.app.user}_{name}")
+    def database_name(self, name: str) -> str:
+        """One that only this run has."""
+        return f"{self.engine.postgres.app.user}_{name}"
 
     def database(self, name: str) -> Db:
         """The database of this name: functions reach it beside the gateway, this process by ``--dsn``."""

@@ -22,7 +22,7 @@ class TrialWorld:
 
     Args:
         bed: The testbed.
-        database: Name of the architecture's database.
+        database: Name of the architecture's database, as it was created.
     """
 
     def __init__(self, bed: RunningTestbed, database: str) -> None:
@@ -56,8 +56,8 @@ class TrialWorld:
     async def _connect(self, *, admin: bool) -> AsyncIterator[Any]:
         import psycopg  # noqa: PLC0415 - runs without such faults need none
 
-        postgres = self._bed.engine.postgres
-        dsn = postgres.dsn(self._database, postgres.admin) if admin else postgres.dsn(self._database)
+        postgres, database = self._bed.engine.postgres, self._bed.database_name(self._database)
+        dsn = postgres.dsn(database, postgres.admin) if admin else postgres.dsn(database)
         async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
             yield connection
 

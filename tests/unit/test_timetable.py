@@ -274,3 +274,23 @@ async def test_what_undoes_a_call_comes_after_it(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(asyncio.CancelledError):
         await calling
     assert done == ["put"]
+
+
+async def test_the_database_is_that_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a testbed that stands it has a name of the run's own."""
+    asked: list[str] = []
+
+    async def connect(dsn: str, *, autocommit: bool) -> Any:
+        assert autocommit
+        asked.append(dsn)
+        raise ConnectionError
+
+    monkeypatch.setattr("psycopg.AsyncConnection.connect", connect)
+    postgres = SimpleNamespace(admin="postgres", dsn=lambda database, user="app": f"{user}@{database}")
+    bed = SimpleNamespace(engine=SimpleNamespace(postgres=postgres), database_name=lambda name: f"run_{name}")
+    world = TrialWorld(bed, "shop")  # type: ignore[arg-type]  # as much of one as it needs
+    for admin in (True, False):
+        with pytest.raises(ConnectionError):
+            async with world.connect(admin=admin):
+                pass
+    assert asked == ["postgres@run_shop", "app@run_shop"]
