@@ -2,8 +2,8 @@
 
 How each service says so: API references of SQS and SNS (``Failed``, BatchResultErrorEntry), Kinesis (PutRecords,
 ``FailedRecordCount``), EventBridge (PutEvents, ``FailedEntryCount``) and DynamoDB (BatchWriteItem,
-``UnprocessedItems``). SQS and SNS are read in JSON and in the query protocol; CBOR has been put into JSON by then. A batch
-that is malformed goes through as it came.
+``UnprocessedItems``). SQS and SNS are read in JSON and in the query protocol; CBOR has been put into JSON by then. A
+batch that is malformed goes through as it came.
 """
 
 import re
