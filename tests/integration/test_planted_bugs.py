@@ -39,7 +39,8 @@ def test_the_ledger_calls_it_by_its_name(
     naive, *mended = run(_judged(bug, running, tmp_path))
     found = tuple(name for name in ANOMALIES if getattr(naive.facts.ledger, name))
     assert found == bug.caught, naive.facts
-    assert naive.verdict is (Verdict.UNKNOWN if bug.left else Verdict.INVALID)
+    excused = "the machine was too slow" in naive.expectations[-1].observed  # for ghosts and collateral
+    assert naive.verdict is (Verdict.UNKNOWN if bug.left or excused else Verdict.INVALID)
     assert (naive.facts.ledger.left > 0) is bug.left
     for each in mended:
         assert each.verdict is Verdict.VALID, (each.facts, [claim for claim in each.expectations if not claim.holds])
