@@ -104,7 +104,8 @@ def _print(session: Session) -> None:
 
 def _report(session: Session, verdict: Verdict, say: Say) -> None:
     hunt, name, seed = session.hunt, session.architecture, session.options.seed
-    tried = f"{hunt.good} schedules kept every expectation, {hunt.unknown} ended unknown"
+    kept = "1 schedule" if hunt.good == 1 else f"{hunt.good} schedules"
+    tried = f"{kept} kept every expectation, {hunt.unknown} ended unknown"
     if verdict == Verdict.INVALID and hunt.best:
         _print(session)
         first, last = hunt.best.tries

@@ -104,8 +104,8 @@ class Session:
 
     def _in_words(self, candidate: Candidate) -> str:
         if not candidate.faults:
-            return f"{self.architecture}, without faults:"
-        return f"{self.architecture}, try {self.hunt.tries}, {', '.join(fault.name for fault in candidate.faults)}:"
+            return f"{self.architecture}, without faults"
+        return f"{self.architecture}, try {self.hunt.tries}, {', '.join(fault.name for fault in candidate.faults)}"
 
     def _show_try(self, progress: Progress) -> None:
         """Which try it is, and not at which stage: where lines are not rewritten there is one for each try."""

@@ -112,9 +112,9 @@ async def test_each_try_says_which_it_is_and_what_is_tried(searched: Any, monkey
     assert {(progress.stage, progress.sent) for progress in shown} == {("", 3)}
     said = list(dict.fromkeys(progress.architecture for progress in shown))
     assert said[:3] == [
-        "forgetful, without faults:",
-        "forgetful, try 1, Throttle-sqs-SendMessage-orders:",
-        "forgetful, try 2, Throttle-sqs-SendMessage-orders:",
+        "forgetful, without faults",
+        "forgetful, try 1, Throttle-sqs-SendMessage-orders",
+        "forgetful, try 2, Throttle-sqs-SendMessage-orders",
     ]
 
 
