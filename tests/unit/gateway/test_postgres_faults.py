@@ -564,8 +564,8 @@ def test_a_slow_line_stops_the_server(harness: Harness) -> None:
         harness.arm(PostgresBandwidth(bytes_per_second=1e9))
         client.sendall(query("SELECT repeat('x', 1000) FROM generate_series(1, 20000)"))
         harness.wait_until(lambda: len(harness.slept) == 1)
-        harness.release()
-        harness.gate = asyncio.Event()
+        first, harness.gate = harness.gate, asyncio.Event()  # the next one waits again, however fast it comes
+        harness.loop.call_soon_threadsafe(first.set)
         harness.wait_until(lambda: len(harness.slept) == 2)
         assert session._server._transport is not None
         deadline = time.monotonic() + 20
