@@ -62,7 +62,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def run_scenario(request: pytest.FixtureRequest, tmp_path: Path) -> RunScenario:
-    """Runs scenarios; a test that fails shows where each run's report is and how to replay it."""
+    """Runs scenarios; a test that fails shows what each run broke, its report and how to replay it."""
 
     def run(
         scenario: str | Path,
@@ -88,9 +88,18 @@ def run_scenario(request: pytest.FixtureRequest, tmp_path: Path) -> RunScenario:
         chosen = prepared(load_scenario(options.scenario), options)
         folder = RunFolder(request.config.getoption("--testbed-out") or tmp_path / "runs", chosen.name, options.seed)
         verdict = asyncio.run(run_scenario(chosen, options, folder, lambda _: None, lambda _: None))
-        report = folder.path / "report.html"
-        told = f"{chosen.name}: {verdict.verdict}\nReport: {report}\nReplay: testbed replay {folder.path}"
-        request.node.add_report_section("call", "testbed", told)
+        lines = [
+            f"{chosen.name}: {verdict.verdict}",
+            *(
+                f"{'not known' if claim.holds is None else 'broken'}: {name}: {claim.claim}: {claim.observed}"
+                for name, found in verdict.architectures.items()
+                for claim in found.expectations
+                if not claim.holds
+            ),
+            f"Report: {folder.path / 'report.html'}",
+            f"Replay: testbed replay {folder.path}",
+        ]
+        request.node.add_report_section("call", "testbed", "\n".join(lines))
         return verdict
 
     return run

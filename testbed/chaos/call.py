@@ -19,7 +19,7 @@ class Call:
         identity: What stays the same for this request over runs with the same seed, whatever the concurrency.
         attempt: How often this identity has been seen, this time included: 1, 2, ...
         at: When the request belongs into the run, in seconds after the start of the traffic: the planned time of
-            the order that caused it where that is known, the time of day of the run otherwise.
+            the order that caused it where that is known, the moment at which it came otherwise.
         order: Number in the plan of the order that caused it, the first is 1; None where none did.
         key: Digest of that order's id, see `testbed.trace.digest_of`; empty where none did.
         runs: Whether a handler runs in it, for an invoke: not where an asynchronous one is only accepted, or one is
