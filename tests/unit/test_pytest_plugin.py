@@ -41,9 +41,8 @@ def test_a_test_that_fails_shows_what_was_broken(
         Claim("no poison is stored", holds=True, observed="0 of 1"),
     )
     monkeypatch.setattr("testbed.runner.run_scenario", runs(*claims))
-    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function")
     pytester.makepyfile(TEST)
-    result = pytester.runpytest_inprocess("--testbed-out", str(tmp_path))
+    result = pytester.runpytest_inprocess("-p", "no:asyncio", "--testbed-out", str(tmp_path))
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
