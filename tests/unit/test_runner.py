@@ -34,6 +34,7 @@ from testbed import trial as trial_module
 from testbed.engine import EngineInfo
 from testbed.errors import EngineDiedError, HarnessError, UsageError
 from testbed.ledger.history import HistoryWriter
+from testbed.ledger.verdict import Expectation
 from testbed.load.client import LoadSummary
 from testbed.records import Places
 from testbed.run_folder import RunFolder, RunOptions
@@ -336,6 +337,20 @@ async def test_what_could_not_be_seen_is_unknown(
     verdict = await run(scenario, folder)
     assert verdict.verdict == "unknown"
     assert written(folder)["architectures"]["a"]["expectations"][-1]["observed"] == blind
+
+
+@pytest.mark.usefixtures("bed")
+async def test_what_fails_where_orders_left_late_is_not_proven(
+    folder: RunFolder, shop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The load generator says how late; here every moment is too late."""
+    monkeypatch.setattr("testbed.ledger.pace._STALL_SECONDS", 0.0)
+    scenario = deploying(a=deployed(shop, Ids(*range(ORDERS))))
+    demanding = replace(scenario.architectures[0], expectations=[Expectation("fails", lambda _: (False, "it did"))])
+    verdict = await run(replace(scenario, architectures=[demanding]), folder)
+    assert verdict.verdict == "unknown"
+    reason = written(folder)["architectures"]["a"]["expectations"][-1]["observed"]
+    assert reason.startswith("the machine was too slow: orders left up to ")
 
 
 @pytest.mark.usefixtures("bed")
