@@ -9,7 +9,7 @@ from random import Random
 from typing import Any, Final, Protocol
 
 from testbed.chaos.fault import CallFault, Fault
-from testbed.chaos.poison import Poison
+from testbed.chaos.faults.poison import Poison
 from testbed.chaos.timed import TimedFault
 from testbed.errors import UsageError
 from testbed.ledger.verdict import Expectation

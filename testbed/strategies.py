@@ -16,22 +16,22 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from testbed.chaos import trigger
-from testbed.chaos.database_busy import ConnectionsHogged, LockHeld
-from testbed.chaos.delivery import EarlyVisibility, LateDelivery
-from testbed.chaos.duplicate import Duplicate
-from testbed.chaos.environment_lost import EnvironmentKilled, OutOfMemory, SlowColdStart
 from testbed.chaos.fault import CallFault, Fault, Window
-from testbed.chaos.invocation import InvocationDelay, InvocationError, InvocationHttpResponse
-from testbed.chaos.latency import Latency
-from testbed.chaos.lost_reply import LostReply, Unreachable
-from testbed.chaos.part_down import PartDown
-from testbed.chaos.partial_failure import BATCHES, PartialFailure
-from testbed.chaos.postgres_connection import PostgresBlackHole, PostgresRefused, PostgresReset
-from testbed.chaos.service_error import ServiceError
-from testbed.chaos.slow_postgres import PostgresBandwidth, SlowPostgres
-from testbed.chaos.sql_error import SqlError
-from testbed.chaos.taken_away import ConcurrencyTaken, MappingOff
-from testbed.chaos.throttle import Throttle
+from testbed.chaos.faults.database_busy import ConnectionsHogged, LockHeld
+from testbed.chaos.faults.delivery import EarlyVisibility, LateDelivery
+from testbed.chaos.faults.duplicate import Duplicate
+from testbed.chaos.faults.environment_lost import EnvironmentKilled, OutOfMemory, SlowColdStart
+from testbed.chaos.faults.invocation import InvocationDelay, InvocationError, InvocationHttpResponse
+from testbed.chaos.faults.latency import Latency
+from testbed.chaos.faults.lost_reply import LostReply, Unreachable
+from testbed.chaos.faults.part_down import PartDown
+from testbed.chaos.faults.partial_failure import BATCHES, PartialFailure
+from testbed.chaos.faults.postgres_connection import PostgresBlackHole, PostgresRefused, PostgresReset
+from testbed.chaos.faults.service_error import ServiceError
+from testbed.chaos.faults.slow_postgres import PostgresBandwidth, SlowPostgres
+from testbed.chaos.faults.sql_error import SqlError
+from testbed.chaos.faults.taken_away import ConcurrencyTaken, MappingOff
+from testbed.chaos.faults.throttle import Throttle
 from testbed.chaos.timed import TimedFault
 from testbed.chaos.trigger import Trigger
 from testbed.errors import UsageError

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from testbed.chaos.catalogue import to_json
 from testbed.chaos.fault import CallFault
-from testbed.chaos.poison import Poison
-from testbed.chaos.poison_kinds import FIT
+from testbed.chaos.faults.poison import Poison
+from testbed.chaos.faults.poison_kinds import FIT
 from testbed.chaos.schedule import Hit, named
 from testbed.chaos.timed import TimedFault
 from testbed.errors import HarnessError, TestbedError, UsageError

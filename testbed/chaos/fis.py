@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from testbed.chaos.fault import Fault, Window
+from testbed.chaos.faults.invocation import InvocationDelay, InvocationError, InvocationHttpResponse
+from testbed.chaos.faults.part_down import PartDown
+from testbed.chaos.faults.service_error import ServiceError
+from testbed.chaos.faults.throttle import Throttle
 from testbed.chaos.fis_shape import misshapen
-from testbed.chaos.invocation import InvocationDelay, InvocationError, InvocationHttpResponse
-from testbed.chaos.part_down import PartDown
-from testbed.chaos.service_error import ServiceError
-from testbed.chaos.throttle import Throttle
 from testbed.errors import UsageError
 
 _DURATION: Final = re.compile(r"P(?!$)(?:(\d{1,9})D)?(?:T(?!$)(?:(\d{1,9})H)?(?:(\d{1,9})M)?(?:(\d{1,9})S)?)?")

@@ -6,15 +6,15 @@ The faults have names of their own, so several incidents go together as ``[*inci
 
 from typing import Final
 
-from testbed.chaos.database_busy import ConnectionsHogged
-from testbed.chaos.environment_lost import EnvironmentKilled, SlowColdStart
 from testbed.chaos.fault import Fault, Window
-from testbed.chaos.invocation import InvocationDelay
-from testbed.chaos.latency import Latency
-from testbed.chaos.lost_reply import LostReply, Unreachable
-from testbed.chaos.poison import Poison
-from testbed.chaos.slow_postgres import SlowPostgres
-from testbed.chaos.throttle import Throttle
+from testbed.chaos.faults.database_busy import ConnectionsHogged
+from testbed.chaos.faults.environment_lost import EnvironmentKilled, SlowColdStart
+from testbed.chaos.faults.invocation import InvocationDelay
+from testbed.chaos.faults.latency import Latency
+from testbed.chaos.faults.lost_reply import LostReply, Unreachable
+from testbed.chaos.faults.poison import Poison
+from testbed.chaos.faults.slow_postgres import SlowPostgres
+from testbed.chaos.faults.throttle import Throttle
 
 _SENDS: Final = ("SendMessage", "SendMessageBatch")
 _DELETES: Final = ("DeleteMessage", "DeleteMessageBatch")

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from testbed.chaos.call import Effect
-from testbed.chaos.environment_lost import Killed, MemoryUsedUp, StartsSlowly
-from testbed.chaos.invocation import HandlerDelayed
+from testbed.chaos.faults.environment_lost import Killed, MemoryUsedUp, StartsSlowly
+from testbed.chaos.faults.invocation import HandlerDelayed
 from testbed.compute.answers import answer, report_status
 from testbed.compute.environment import ON_DEMAND, PROVISIONED, Environment, Event, Kind
 from testbed.compute.functions import Function, Reference

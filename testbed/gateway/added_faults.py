@@ -11,7 +11,7 @@ from testbed.chaos import fis
 from testbed.chaos.call import Call
 from testbed.chaos.catalogue import faults_from_json, to_json
 from testbed.chaos.fault import CallFault, Fault
-from testbed.chaos.poison import Poison
+from testbed.chaos.faults.poison import Poison
 from testbed.chaos.schedule import Armed, Listener, Schedule
 from testbed.errors import TestbedError, UsageError
 from testbed.gateway.message import Inbound, Reply

@@ -17,7 +17,7 @@ from xml.sax.saxutils import escape
 from multidict import CIMultiDict
 
 from testbed.chaos.call import AwsError
-from testbed.chaos.partial_failure import EntriesFail
+from testbed.chaos.faults.partial_failure import EntriesFail
 from testbed.gateway.classify import Target
 from testbed.gateway.faults import cause_of
 from testbed.gateway.limits.wire import (

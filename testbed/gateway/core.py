@@ -18,20 +18,20 @@ from testbed.chaos.schedule import Schedule
 from testbed.compute.aws import AwsCaller
 from testbed.compute.functions import CALLER as COMPUTE
 from testbed.compute.result import InvokeResult
+from testbed.gateway.apis.function_urls import FunctionUrlPlane, FunctionUrls, url_address_of
+from testbed.gateway.apis.rest_api import RestApiPlane
+from testbed.gateway.apis.rest_routes import RestApis, address_of
 from testbed.gateway.classify import Target, classify
 from testbed.gateway.contents import contents_of
 from testbed.gateway.dialects import plain
 from testbed.gateway.effects import answer_reply, under
 from testbed.gateway.emulator import UNREACHABLE, Emulator, EmulatorUnreachableError
 from testbed.gateway.faults import Faults
-from testbed.gateway.function_urls import FunctionUrlPlane, FunctionUrls, url_address_of
 from testbed.gateway.invokes import Invokes, identity_of_invoke
 from testbed.gateway.journal import Journal
 from testbed.gateway.limits import ServiceLimits
 from testbed.gateway.message import Inbound, Reply
 from testbed.gateway.origin import Origin, caller_of, function_name, identity_of_content, stable_body
-from testbed.gateway.rest_api import RestApiPlane
-from testbed.gateway.rest_routes import RestApis, address_of
 from testbed.gateway.wire import error_code, error_reply, json_reply
 from testbed.trace import HEADER, fresh_trace_header
 

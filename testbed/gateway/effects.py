@@ -6,9 +6,9 @@ from dataclasses import replace
 from multidict import CIMultiDict
 
 from testbed.chaos.call import Answer, AwsError, Effect, FunctionAnswer, HttpAnswer
-from testbed.chaos.delivery import SentLate, VisibleAgain
-from testbed.chaos.duplicate import Twice
-from testbed.chaos.partial_failure import EntriesFail
+from testbed.chaos.faults.delivery import SentLate, VisibleAgain
+from testbed.chaos.faults.duplicate import Twice
+from testbed.chaos.faults.partial_failure import EntriesFail
 from testbed.compute.result import InvokeResult
 from testbed.gateway.batches import entries_fail
 from testbed.gateway.classify import Target

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from testbed.chaos.call import Answer, Call, Effect
-from testbed.chaos.duplicate import Twice
+from testbed.chaos.faults.duplicate import Twice
 from testbed.compute.execution import Request
 from testbed.compute.result import InvokeResult
 from testbed.gateway.classify import Target

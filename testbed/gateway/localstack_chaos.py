@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from testbed.chaos.fault import Fault
-from testbed.chaos.latency import Latency
+from testbed.chaos.faults.latency import Latency
+from testbed.chaos.faults.service_error import ServiceError
 from testbed.chaos.schedule import EVERY_SERVICE, Schedule
-from testbed.chaos.service_error import ServiceError
 from testbed.errors import UsageError
 from testbed.gateway.added_faults import AddedFaults, answered, document
 from testbed.gateway.message import Inbound, Reply

@@ -28,7 +28,7 @@ from testbed.gateway.lease import Lease
 from testbed.gateway.message import Inbound
 from testbed.gateway.observability import Observability
 from testbed.gateway.origin import function_name
-from testbed.gateway.postgres_proxy import PostgresProxy
+from testbed.gateway.postgres.proxy import PostgresProxy
 from testbed.gateway.queue_gauge import QueueGauge
 from testbed.ledger.pace import processor_seconds
 from testbed.semantics.profiles import Profile

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from multidict import CIMultiDict
 
-from testbed.chaos.delivery import SentLate, VisibleAgain
+from testbed.chaos.faults.delivery import SentLate, VisibleAgain
 from testbed.gateway.classify import Target
 from testbed.gateway.limits.wire import Forward, answer_of, document_of, rewritten, with_body
 from testbed.gateway.message import Inbound, Reply

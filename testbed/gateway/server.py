@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from multidict import CIMultiDict
 
+from testbed.gateway.apis.function_urls import url_address_of
+from testbed.gateway.apis.rest_routes import address_of
 from testbed.gateway.classify import signed_services
 from testbed.gateway.control import NO_TOKEN, PREFIXES, has_token
 from testbed.gateway.core import Gateway
-from testbed.gateway.function_urls import url_address_of
 from testbed.gateway.message import Inbound, Reply
 from testbed.gateway.origin import CALLER_HEADER
 from testbed.gateway.reset import reset_on_close
-from testbed.gateway.rest_routes import address_of
 from testbed.gateway.wire import json_reply
 
 _READ_FIRST_BYTES: Final = 1 << 20

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from testbed.chaos.poison_kinds import FIT
+from testbed.chaos.faults.poison_kinds import FIT
 from testbed.ledger.history import Attempt, Outcome
 
 POISON: Final = "poison"

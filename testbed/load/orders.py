@@ -17,7 +17,7 @@ class Request:
         url_path: Path and query; it starts with a slash and follows the base URL.
         headers: HTTP headers, for example the content type.
         body: HTTP body.
-        poison: Kind of poison, see `testbed.chaos.poison_kinds`; None for an ordinary one.
+        poison: Kind of poison, see `testbed.chaos.faults.poison_kinds`; None for an ordinary one.
         number: Its number in the plan, the first is 1.
     """
 

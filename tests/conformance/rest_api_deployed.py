@@ -8,14 +8,14 @@ from typing import Any
 
 from multidict import CIMultiDict
 
+from testbed.chaos.faults.throttle import Throttle
 from testbed.chaos.schedule import Schedule
-from testbed.chaos.throttle import Throttle
 from testbed.compute.aws import AwsCallError
 from testbed.compute.result import InvokeResult
+from testbed.gateway.apis.rest_api import RestApiPlane
+from testbed.gateway.apis.rest_routes import RestApis, address_of
 from testbed.gateway.faults import Faults
 from testbed.gateway.message import Inbound, Reply
-from testbed.gateway.rest_api import RestApiPlane
-from testbed.gateway.rest_routes import RestApis, address_of
 
 API = "abc123"
 STAGE = "live"

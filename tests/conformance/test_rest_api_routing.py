@@ -13,8 +13,8 @@ from multidict import CIMultiDict
 from rest_api_deployed import API, Deployed, lambda_proxy
 
 from testbed.compute.aws import AwsCallError
+from testbed.gateway.apis.rest_routes import Address, address_of
 from testbed.gateway.message import Inbound
-from testbed.gateway.rest_routes import Address, address_of
 
 
 def methods(function: str, *names: str) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from pathlib import Path
 from types import ModuleType, NoneType, UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
-from testbed.chaos import incidents, poison_kinds, trigger
+from testbed.chaos import incidents, trigger
 from testbed.chaos.call import Call, Injection
 from testbed.chaos.catalogue import FAULTS, to_json
 from testbed.chaos.fault import CallFault, Fault
+from testbed.chaos.faults import poison_kinds
 from testbed.chaos.timed import TimedFault
 
 HERE: Final = Path(__file__).parent

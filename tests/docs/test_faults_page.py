@@ -21,9 +21,10 @@ from faults_page import (
 from markdown_pages import read
 
 import testbed
-from testbed.chaos import poison_kinds, trigger
+from testbed.chaos import trigger
 from testbed.chaos.catalogue import FAULTS, faults_from_json, to_json
 from testbed.chaos.fault import Fault
+from testbed.chaos.faults import poison_kinds
 
 
 def test_the_page_is_of_today() -> None:

@@ -55,7 +55,7 @@ from testbed import (
     profiles,
 )
 from testbed.chaos.fault import Fault, Window
-from testbed.chaos.poison_kinds import FIT, KINDS
+from testbed.chaos.faults.poison_kinds import FIT, KINDS
 from testbed.chaos.trigger import Trigger, attempts
 
 Chaos = tuple[Fault, ...]

@@ -33,12 +33,12 @@ from testbed import (
     deploy,
     profiles,
 )
-from testbed.chaos.environment_lost import EnvironmentKilled
 from testbed.chaos.fault import Fault
-from testbed.chaos.latency import Latency
-from testbed.chaos.partial_failure import PartialFailure
-from testbed.chaos.postgres_connection import PostgresReset
-from testbed.chaos.sql_error import SqlError
+from testbed.chaos.faults.environment_lost import EnvironmentKilled
+from testbed.chaos.faults.latency import Latency
+from testbed.chaos.faults.partial_failure import PartialFailure
+from testbed.chaos.faults.postgres_connection import PostgresReset
+from testbed.chaos.faults.sql_error import SqlError
 from testbed.chaos.trigger import at_most, attempts
 from testbed.ledger.reconcile import ANOMALIES
 from testbed.records import DynamoDbTable

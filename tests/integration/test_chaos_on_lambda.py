@@ -14,11 +14,11 @@ from observing import JournalReader, RecordingFunction, unique, wait_until
 
 from testbed import deploy, profiles
 from testbed.chaos.catalogue import to_json
-from testbed.chaos.environment_lost import EnvironmentKilled, OutOfMemory
 from testbed.chaos.fault import Fault
-from testbed.chaos.invocation import InvocationDelay, InvocationError, InvocationHttpResponse
+from testbed.chaos.faults.environment_lost import EnvironmentKilled, OutOfMemory
+from testbed.chaos.faults.invocation import InvocationDelay, InvocationError, InvocationHttpResponse
+from testbed.chaos.faults.throttle import Throttle
 from testbed.chaos.schedule import named
-from testbed.chaos.throttle import Throttle
 from testbed.chaos.trigger import at_most, attempts
 from testbed.running import RunningTestbed
 

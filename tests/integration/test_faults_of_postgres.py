@@ -16,10 +16,10 @@ from observing import JournalReader
 from testbed import deploy
 from testbed.chaos.catalogue import to_json
 from testbed.chaos.fault import Fault
-from testbed.chaos.part_down import PartDown
-from testbed.chaos.postgres_connection import PostgresBlackHole, PostgresRefused, PostgresReset
+from testbed.chaos.faults.part_down import PartDown
+from testbed.chaos.faults.postgres_connection import PostgresBlackHole, PostgresRefused, PostgresReset
+from testbed.chaos.faults.sql_error import SqlError
 from testbed.chaos.schedule import named
-from testbed.chaos.sql_error import SqlError
 from testbed.chaos.trigger import nth
 from testbed.running import RunningTestbed
 from testbed.scenario import Db

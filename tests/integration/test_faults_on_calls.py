@@ -15,14 +15,14 @@ from observing import JournalReader, RecordingFunction, unique, wait_until
 
 from testbed import deploy
 from testbed.chaos.catalogue import to_json
-from testbed.chaos.delivery import EarlyVisibility, LateDelivery
-from testbed.chaos.duplicate import Duplicate
 from testbed.chaos.fault import Fault
-from testbed.chaos.lost_reply import LostReply, Unreachable
-from testbed.chaos.partial_failure import PartialFailure
+from testbed.chaos.faults.delivery import EarlyVisibility, LateDelivery
+from testbed.chaos.faults.duplicate import Duplicate
+from testbed.chaos.faults.lost_reply import LostReply, Unreachable
+from testbed.chaos.faults.partial_failure import PartialFailure
+from testbed.chaos.faults.service_error import ServiceError
+from testbed.chaos.faults.throttle import Throttle
 from testbed.chaos.schedule import named
-from testbed.chaos.service_error import ServiceError
-from testbed.chaos.throttle import Throttle
 from testbed.chaos.trigger import attempts
 from testbed.running import RunningTestbed
 from testbed.scenario import REGION, ROLE

@@ -21,7 +21,7 @@ from planted_bugs import MAX_CONNECTIONS
 from testbed import EnvironmentKilled, LockHeld, MappingOff, SqlError, Throttle
 from testbed.chaos.catalogue import FAULTS
 from testbed.chaos.fault import Fault
-from testbed.chaos.poison import Poison
+from testbed.chaos.faults.poison import Poison
 from testbed.chaos.schedule import named
 from testbed.errors import UsageError
 from testbed.ledger.history import HistoryWriter, Outcome, read_history

@@ -13,7 +13,7 @@ from beds import RunOnLoop
 from testbed import Poison, deploy
 from testbed.chaos.catalogue import to_json
 from testbed.chaos.fault import Fault
-from testbed.chaos.poison_kinds import FIT, KINDS
+from testbed.chaos.faults.poison_kinds import FIT, KINDS
 from testbed.running import RunningTestbed
 from testbed.scenario import Db
 

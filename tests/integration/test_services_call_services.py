@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from observing import JournalReader, unique
 
 from testbed.chaos.catalogue import to_json
-from testbed.chaos.partial_failure import PartialFailure
+from testbed.chaos.faults.partial_failure import PartialFailure
 from testbed.chaos.schedule import named
 from testbed.gateway.cbor import decoded, encoded
 from testbed.running import RunningTestbed

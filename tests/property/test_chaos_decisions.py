@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from testbed.chaos.call import Call, Decision
 from testbed.chaos.catalogue import faults_from_json, to_json
 from testbed.chaos.fault import Fault
-from testbed.chaos.poison import Poison
-from testbed.chaos.poison_kinds import KINDS
+from testbed.chaos.faults.poison import Poison
+from testbed.chaos.faults.poison_kinds import KINDS
+from testbed.chaos.faults.slow_postgres import SlowPostgres
+from testbed.chaos.faults.throttle import Throttle
 from testbed.chaos.schedule import Schedule
-from testbed.chaos.slow_postgres import SlowPostgres
-from testbed.chaos.throttle import Throttle
 
 services = st.sampled_from(["sqs", "lambda"])
 operations = st.sampled_from(["Send", "Receive"])

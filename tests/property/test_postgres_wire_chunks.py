@@ -6,7 +6,7 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testbed.gateway.postgres_wire import ClientReader, ServerReader, WholeMessages
+from testbed.gateway.postgres.wire import ClientReader, ServerReader, WholeMessages
 
 bodies = st.binary(max_size=40)
 

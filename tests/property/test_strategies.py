@@ -11,8 +11,8 @@ import testbed
 from testbed import Throttle, Traffic, strategies
 from testbed.chaos.catalogue import faults_from_json, to_json
 from testbed.chaos.fault import CallFault, Fault
+from testbed.chaos.faults.taken_away import MappingOff
 from testbed.chaos.schedule import Schedule
-from testbed.chaos.taken_away import MappingOff
 from testbed.chaos.timed import TimedFault
 from testbed.chaos.trigger import Trigger, trigger_from_json
 from testbed.errors import UsageError

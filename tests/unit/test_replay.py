@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from testbed import Architecture, Constant, Deployment, Scenario, Throttle, Traffic
-from testbed.chaos.part_down import PartDown
+from testbed.chaos.faults.part_down import PartDown
 from testbed.chaos.trigger import at_most
 from testbed.errors import HarnessError, UsageError
 from testbed.load.orders import Request

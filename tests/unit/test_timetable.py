@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from testbed.chaos.part_down import PartDown
+from testbed.chaos.faults.part_down import PartDown
 from testbed.chaos.timed import TimedFault, World, to_its_end
 from testbed.errors import HarnessError
 from testbed.timetable import Timetable, TrialWorld

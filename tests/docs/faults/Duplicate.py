@@ -2,7 +2,7 @@
 
 from testbed import Duplicate
 from testbed.chaos.call import Call
-from testbed.chaos.duplicate import Twice
+from testbed.chaos.faults.duplicate import Twice
 from testbed.chaos.schedule import Schedule
 
 fault = Duplicate(service="lambda", operations=("Invoke",), resources=("store",))

@@ -2,7 +2,7 @@
 
 from testbed import EarlyVisibility
 from testbed.chaos.call import Call
-from testbed.chaos.delivery import VisibleAgain
+from testbed.chaos.faults.delivery import VisibleAgain
 from testbed.chaos.schedule import Schedule
 
 fault = EarlyVisibility(resources=("orders",), after=1, probability=0.2)

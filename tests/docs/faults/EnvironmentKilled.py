@@ -2,7 +2,7 @@
 
 from testbed import EnvironmentKilled
 from testbed.chaos.call import Call
-from testbed.chaos.environment_lost import Killed
+from testbed.chaos.faults.environment_lost import Killed
 from testbed.chaos.schedule import Schedule
 from testbed.chaos.trigger import attempts
 

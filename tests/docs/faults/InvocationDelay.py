@@ -2,7 +2,7 @@
 
 from testbed import InvocationDelay
 from testbed.chaos.call import Call
-from testbed.chaos.invocation import HandlerDelayed
+from testbed.chaos.faults.invocation import HandlerDelayed
 from testbed.chaos.schedule import Schedule
 
 fault = InvocationDelay(seconds=2, resources=("store",), callers=("mapping",))

@@ -2,7 +2,7 @@
 
 from testbed import LateDelivery
 from testbed.chaos.call import Call
-from testbed.chaos.delivery import SentLate
+from testbed.chaos.faults.delivery import SentLate
 from testbed.chaos.schedule import Schedule
 
 fault = LateDelivery(seconds=5)

@@ -2,7 +2,7 @@
 
 from testbed import OutOfMemory
 from testbed.chaos.call import Call
-from testbed.chaos.environment_lost import MemoryUsedUp
+from testbed.chaos.faults.environment_lost import MemoryUsedUp
 from testbed.chaos.schedule import Schedule
 
 fault = OutOfMemory(resources=("store",), seconds=0.2)

@@ -2,7 +2,7 @@
 
 from testbed import SlowColdStart
 from testbed.chaos.call import Call
-from testbed.chaos.environment_lost import StartsSlowly
+from testbed.chaos.faults.environment_lost import StartsSlowly
 from testbed.chaos.schedule import Schedule
 
 fault = SlowColdStart(seconds=3, during=(0, 10))

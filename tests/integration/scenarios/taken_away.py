@@ -18,7 +18,7 @@ from testbed import (
     claims,
     deploy,
 )
-from testbed.chaos.taken_away import ConcurrencyTaken, MappingOff
+from testbed.chaos.faults.taken_away import ConcurrencyTaken, MappingOff
 from testbed.chaos.timed import TimedFault
 from testbed.scenario import Deploy
 

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from postgres_server import Server, postgres
 
-from testbed.chaos.database_busy import ConnectionsHogged, LockHeld
+from testbed.chaos.faults.database_busy import ConnectionsHogged, LockHeld
 from testbed.errors import UsageError
 
 ORDINARY = 5  # connections that the server has for ordinary users

@@ -9,10 +9,10 @@ import pytest
 
 from testbed.chaos import fis
 from testbed.chaos.fault import Fault
-from testbed.chaos.invocation import InvocationDelay, InvocationError, InvocationHttpResponse
-from testbed.chaos.part_down import PartDown
-from testbed.chaos.service_error import ServiceError
-from testbed.chaos.throttle import Throttle
+from testbed.chaos.faults.invocation import InvocationDelay, InvocationError, InvocationHttpResponse
+from testbed.chaos.faults.part_down import PartDown
+from testbed.chaos.faults.service_error import ServiceError
+from testbed.chaos.faults.throttle import Throttle
 from testbed.errors import UsageError
 
 FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:orders"

@@ -8,9 +8,9 @@ import pytest
 from testbed.chaos import incidents
 from testbed.chaos.call import Call, Decision
 from testbed.chaos.catalogue import faults_from_json, to_json
-from testbed.chaos.database_busy import ConnectionsHogged
 from testbed.chaos.fault import CallFault, Fault
-from testbed.chaos.poison import Poison
+from testbed.chaos.faults.database_busy import ConnectionsHogged
+from testbed.chaos.faults.poison import Poison
 from testbed.chaos.schedule import Schedule, named
 from testbed.chaos.timed import TimedFault
 

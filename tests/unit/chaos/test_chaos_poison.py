@@ -7,10 +7,10 @@ from collections import Counter
 import pytest
 
 from testbed.chaos.call import Call
-from testbed.chaos.environment_lost import EnvironmentKilled, Killed
-from testbed.chaos.invocation import HandlerDelayed
-from testbed.chaos.poison import Poison
-from testbed.chaos.poison_kinds import (
+from testbed.chaos.faults.environment_lost import EnvironmentKilled, Killed
+from testbed.chaos.faults.invocation import HandlerDelayed
+from testbed.chaos.faults.poison import Poison
+from testbed.chaos.faults.poison_kinds import (
     COMMON,
     FIT,
     KINDS,

@@ -7,10 +7,10 @@ import pytest
 from testbed.chaos.call import RESET, Call
 from testbed.chaos.catalogue import faults_from_json, to_json
 from testbed.chaos.fault import CallFault
-from testbed.chaos.postgres_connection import PostgresBlackHole, PostgresRefused, PostgresReset
+from testbed.chaos.faults.postgres_connection import PostgresBlackHole, PostgresRefused, PostgresReset
+from testbed.chaos.faults.slow_postgres import PostgresBandwidth
+from testbed.chaos.faults.sql_error import SqlError, SqlState
 from testbed.chaos.schedule import Schedule
-from testbed.chaos.slow_postgres import PostgresBandwidth
-from testbed.chaos.sql_error import SqlError, SqlState
 from testbed.errors import UsageError
 
 FAULTS: list[CallFault] = [

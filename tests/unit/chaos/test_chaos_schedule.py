@@ -8,14 +8,14 @@ import pytest
 
 from testbed.chaos.call import AwsError, Call, Decision, Injection
 from testbed.chaos.catalogue import faults_from_json, to_json
-from testbed.chaos.duplicate import Twice
 from testbed.chaos.fault import CallFault, Fault
-from testbed.chaos.latency import Latency
-from testbed.chaos.lost_reply import LostReply
-from testbed.chaos.poison import Poison
+from testbed.chaos.faults.duplicate import Twice
+from testbed.chaos.faults.latency import Latency
+from testbed.chaos.faults.lost_reply import LostReply
+from testbed.chaos.faults.poison import Poison
+from testbed.chaos.faults.slow_postgres import SlowPostgres
+from testbed.chaos.faults.throttle import Throttle
 from testbed.chaos.schedule import Schedule
-from testbed.chaos.slow_postgres import SlowPostgres
-from testbed.chaos.throttle import Throttle
 from testbed.chaos.trigger import Trigger, at_most, nth, rate
 from testbed.errors import UsageError
 

@@ -3,7 +3,7 @@
 import pytest
 
 from testbed.chaos.call import Call
-from testbed.chaos.slow_postgres import SlowPostgres
+from testbed.chaos.faults.slow_postgres import SlowPostgres
 from testbed.errors import UsageError
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from testbed.chaos.taken_away import ConcurrencyTaken, MappingOff
+from testbed.chaos.faults.taken_away import ConcurrencyTaken, MappingOff
 from testbed.chaos.timed import Part, TimedFault
 from testbed.errors import UsageError
 

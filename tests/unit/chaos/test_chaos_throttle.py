@@ -11,7 +11,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.retries.standard import RetryContext, ThrottledRetryableChecker
 
 from testbed.chaos.call import AwsError, Call
-from testbed.chaos.throttle import Throttle, throttling_error
+from testbed.chaos.faults.throttle import Throttle, throttling_error
 from testbed.errors import UsageError
 
 SESSION = botocore.session.get_session()

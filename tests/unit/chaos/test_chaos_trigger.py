@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from testbed.chaos.call import Call
+from testbed.chaos.faults.throttle import Throttle
 from testbed.chaos.schedule import Schedule
-from testbed.chaos.throttle import Throttle
 from testbed.chaos.trigger import (
     Trigger,
     at_most,

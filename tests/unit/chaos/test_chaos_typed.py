@@ -11,12 +11,12 @@ from every_fault import every_fault
 from testbed.chaos import fis
 from testbed.chaos.call import Call
 from testbed.chaos.catalogue import FAULTS, faults_from_json, to_json
-from testbed.chaos.database_busy import ConnectionsHogged, LockHeld
 from testbed.chaos.fault import Fault
-from testbed.chaos.part_down import PartDown
-from testbed.chaos.poison import Poison
+from testbed.chaos.faults.database_busy import ConnectionsHogged, LockHeld
+from testbed.chaos.faults.part_down import PartDown
+from testbed.chaos.faults.poison import Poison
+from testbed.chaos.faults.taken_away import ConcurrencyTaken, MappingOff
 from testbed.chaos.schedule import Schedule
-from testbed.chaos.taken_away import ConcurrencyTaken, MappingOff
 from testbed.errors import UsageError
 
 ODD: Final[tuple[Any, ...]] = (

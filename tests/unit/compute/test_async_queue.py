@@ -10,7 +10,7 @@ import pytest
 from deployed import Emulator, Journal, StartCompute, until
 
 from testbed.chaos.call import RESET, AwsError
-from testbed.chaos.environment_lost import Killed
+from testbed.chaos.faults.environment_lost import Killed
 from testbed.compute.async_queue import AsyncQueue
 from testbed.compute.aws import AwsCallError
 from testbed.compute.destinations import Event, Settings

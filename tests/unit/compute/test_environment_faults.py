@@ -11,8 +11,8 @@ import pytest
 from deployed import Emulator, StartCompute, until
 
 from testbed.chaos.call import Effect
-from testbed.chaos.environment_lost import Killed, MemoryUsedUp, StartsSlowly
-from testbed.chaos.invocation import HandlerDelayed
+from testbed.chaos.faults.environment_lost import Killed, MemoryUsedUp, StartsSlowly
+from testbed.chaos.faults.invocation import HandlerDelayed
 from testbed.compute.invoke import Compute
 from testbed.compute.result import InvokeResult
 from testbed.semantics.lifecycle import LifecycleProfile

@@ -15,7 +15,7 @@ from postgres_server import Server
 from testbed.chaos.call import Call, Decision, Injection
 from testbed.chaos.fault import Fault
 from testbed.chaos.schedule import Schedule
-from testbed.gateway.postgres_proxy import PostgresProxy
+from testbed.gateway.postgres.proxy import PostgresProxy
 
 T = TypeVar("T")
 WORDS = b"\0\x03\0\0user\0postgres\0database\0postgres\0\0"

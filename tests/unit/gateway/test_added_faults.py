@@ -7,8 +7,8 @@ import pytest
 from multidict import CIMultiDict
 
 from testbed.chaos.call import AwsError, Call, Injection
+from testbed.chaos.faults.throttle import Throttle
 from testbed.chaos.schedule import Schedule
-from testbed.chaos.throttle import Throttle
 from testbed.gateway.added_faults import AddedFaults, ChaosRoute
 from testbed.gateway.localstack_chaos import LocalStackChaos
 from testbed.gateway.message import Inbound

@@ -10,10 +10,10 @@ from aiohttp import web
 from gateway_world import ORDER_TRACE, World
 
 from testbed.chaos.fault import Fault
-from testbed.chaos.latency import Latency
-from testbed.chaos.lost_reply import LostReply, Unreachable
-from testbed.chaos.service_error import ServiceError
-from testbed.chaos.throttle import Throttle
+from testbed.chaos.faults.latency import Latency
+from testbed.chaos.faults.lost_reply import LostReply, Unreachable
+from testbed.chaos.faults.service_error import ServiceError
+from testbed.chaos.faults.throttle import Throttle
 from testbed.compute.result import InvokeResult
 from testbed.ledger.history import Attempt, Outcome
 from testbed.load.client import run_load

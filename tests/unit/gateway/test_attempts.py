@@ -8,13 +8,13 @@ import pytest
 from gateway_world import ORDER_TRACE, World
 from multidict import CIMultiDict
 
-from testbed.chaos.environment_lost import EnvironmentKilled
 from testbed.chaos.fault import Fault
-from testbed.chaos.invocation import InvocationError
-from testbed.chaos.latency import Latency
-from testbed.chaos.lost_reply import LostReply, Unreachable
-from testbed.chaos.service_error import ServiceError
-from testbed.chaos.throttle import Throttle
+from testbed.chaos.faults.environment_lost import EnvironmentKilled
+from testbed.chaos.faults.invocation import InvocationError
+from testbed.chaos.faults.latency import Latency
+from testbed.chaos.faults.lost_reply import LostReply, Unreachable
+from testbed.chaos.faults.service_error import ServiceError
+from testbed.chaos.faults.throttle import Throttle
 from testbed.chaos.trigger import key
 from testbed.compute.execution import Request
 from testbed.compute.functions import parse_reference

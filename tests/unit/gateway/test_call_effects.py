@@ -14,13 +14,13 @@ from gateway_world import Received, World
 from multidict import CIMultiDict
 
 from testbed.chaos.call import AwsError
-from testbed.chaos.delivery import EarlyVisibility, LateDelivery
-from testbed.chaos.duplicate import Duplicate
 from testbed.chaos.fault import Fault
-from testbed.chaos.invocation import InvocationError
-from testbed.chaos.lost_reply import LostReply, Unreachable
-from testbed.chaos.partial_failure import PartialFailure
-from testbed.chaos.service_error import ServiceError
+from testbed.chaos.faults.delivery import EarlyVisibility, LateDelivery
+from testbed.chaos.faults.duplicate import Duplicate
+from testbed.chaos.faults.invocation import InvocationError
+from testbed.chaos.faults.lost_reply import LostReply, Unreachable
+from testbed.chaos.faults.partial_failure import PartialFailure
+from testbed.chaos.faults.service_error import ServiceError
 from testbed.compute.aws import AwsCallError
 from testbed.compute.result import InvokeResult
 from testbed.gateway.caller import AwsClient

@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from testbed.chaos.delivery import LateDelivery
-from testbed.chaos.partial_failure import PartialFailure
-from testbed.chaos.throttle import Throttle, throttling_error
+from testbed.chaos.faults.delivery import LateDelivery
+from testbed.chaos.faults.partial_failure import PartialFailure
+from testbed.chaos.faults.throttle import Throttle, throttling_error
 from testbed.gateway.cbor import decoded, encoded
 from testbed.gateway.classify import service_model
 from testbed.gateway.message import Inbound, Reply

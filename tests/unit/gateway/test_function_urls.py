@@ -11,7 +11,7 @@ from aiohttp import web
 from gateway_world import ORDER_TRACE, World
 
 from testbed.chaos.call import AwsError
-from testbed.chaos.throttle import Throttle
+from testbed.chaos.faults.throttle import Throttle
 from testbed.compute.refusals import request_too_large
 from testbed.compute.result import InvokeResult
 

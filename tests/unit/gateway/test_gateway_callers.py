@@ -9,7 +9,7 @@ import pytest
 from gateway_world import World
 from multidict import CIMultiDict
 
-from testbed.chaos.throttle import Throttle
+from testbed.chaos.faults.throttle import Throttle
 from testbed.compute.environment import Environment, Settings
 from testbed.compute.functions import Function
 from testbed.compute.runtime_api import RuntimeApi

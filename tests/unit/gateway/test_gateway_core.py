@@ -10,7 +10,7 @@ from gateway_world import ORDER_TRACE, World
 from multidict import CIMultiDict
 
 from testbed.chaos.call import AwsError, Decision, Injection
-from testbed.chaos.throttle import Throttle
+from testbed.chaos.faults.throttle import Throttle
 from testbed.chaos.trigger import key
 from testbed.compute.result import InvokeResult
 from testbed.gateway.classify import Target

@@ -26,13 +26,13 @@ from proxied import (
 from psycopg.pq import TransactionStatus
 
 from testbed.chaos.fault import CallFault
-from testbed.chaos.latency import Latency
-from testbed.chaos.lost_reply import LostReply, Unreachable
-from testbed.chaos.postgres_connection import PostgresBlackHole, PostgresRefused, PostgresReset
-from testbed.chaos.slow_postgres import PostgresBandwidth
-from testbed.chaos.sql_error import SqlError
+from testbed.chaos.faults.latency import Latency
+from testbed.chaos.faults.lost_reply import LostReply, Unreachable
+from testbed.chaos.faults.postgres_connection import PostgresBlackHole, PostgresRefused, PostgresReset
+from testbed.chaos.faults.slow_postgres import PostgresBandwidth
+from testbed.chaos.faults.sql_error import SqlError
 from testbed.chaos.trigger import attempts, nth
-from testbed.gateway.postgres_server_side import ServerSide
+from testbed.gateway.postgres.server_side import ServerSide
 
 INSERT = "INSERT INTO orders VALUES (%s, %s)"
 STATES = [

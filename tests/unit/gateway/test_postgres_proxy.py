@@ -29,8 +29,8 @@ from proxied import (
 )
 
 from testbed.chaos.call import Injection
+from testbed.chaos.faults.slow_postgres import SlowPostgres
 from testbed.chaos.schedule import Schedule
-from testbed.chaos.slow_postgres import SlowPostgres
 
 # What passes
 

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from testbed.gateway.postgres_statements import FAILURE, Ending, RoundTrip, Statements
-from testbed.gateway.postgres_wire import messages_of
+from testbed.gateway.postgres.statements import FAILURE, Ending, RoundTrip, Statements
+from testbed.gateway.postgres.wire import messages_of
 
 
 def message(kind: str, body: bytes = b"") -> bytes:

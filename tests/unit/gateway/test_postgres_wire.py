@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from testbed.gateway.postgres_wire import (
+from testbed.gateway.postgres.wire import (
     ClientReader,
     Packet,
     PacketKind,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from testbed.chaos.poison_kinds import FIT
+from testbed.chaos.faults.poison_kinds import FIT
 from testbed.ledger.causes import Failures, causes
 from testbed.ledger.history import Attempt, Outcome
 

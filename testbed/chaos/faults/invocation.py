@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from testbed.chaos.call import Call, Effect, FunctionAnswer, Injection
-from testbed.chaos.invoke_fault import InvokeFault
+from testbed.chaos.faults.invoke_fault import InvokeFault
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from testbed.chaos.call import Call, Effect, Injection
 from testbed.chaos.fault import CallFault
-from testbed.chaos.latency import Latency
+from testbed.chaos.faults.latency import Latency
 
 
 @dataclass(frozen=True, kw_only=True)

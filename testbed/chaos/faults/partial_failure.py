@@ -7,7 +7,7 @@ from typing import Final
 from testbed.chaos.call import AwsError, Call, Effect, Injection
 from testbed.chaos.decision import draw
 from testbed.chaos.fault import CallFault
-from testbed.chaos.throttle import throttling_error
+from testbed.chaos.faults.throttle import throttling_error
 
 BATCHES: Final[Mapping[str, tuple[str, ...]]] = {
     "sqs": ("SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"),

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from testbed.compute.aws import AwsCaller, AwsCallError
 from testbed.compute.kept import kept
+from testbed.gateway.apis.rest_limits import StageLimits, UsagePlans
 from testbed.gateway.message import Inbound
-from testbed.gateway.rest_limits import StageLimits, UsagePlans
 from testbed.semantics.rest_api import METHODS
 from testbed.semantics.rest_api_limits import Limit
 

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from testbed.chaos.call import Call, Decision
-from testbed.gateway.postgres_server_side import Frozen
-from testbed.gateway.postgres_session import Session
-from testbed.gateway.postgres_wire import inserted_rows
+from testbed.gateway.postgres.server_side import Frozen
+from testbed.gateway.postgres.session import Session
+from testbed.gateway.postgres.wire import inserted_rows
 
 
 class PostgresProxy:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from testbed.chaos.call import Call, Effect, Injection
-from testbed.chaos.invoke_fault import InvokeFault
+from testbed.chaos.faults.invoke_fault import InvokeFault
 
 _LONGEST: Final = 9
 

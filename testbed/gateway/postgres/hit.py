@@ -6,16 +6,16 @@ Each fault is told once it has made a difference: see `testbed.chaos.call.Inject
 from typing import TYPE_CHECKING, Final
 
 from testbed.chaos.call import Decision
-from testbed.chaos.postgres_connection import Vanished
-from testbed.chaos.slow_postgres import Paced
-from testbed.chaos.sql_error import SqlState
-from testbed.gateway.postgres_statements import FAILURE, Ending, RoundTrip
-from testbed.gateway.postgres_wire import CLIENT_SPEAKS, ERROR_RESPONSE, error_response
+from testbed.chaos.faults.postgres_connection import Vanished
+from testbed.chaos.faults.slow_postgres import Paced
+from testbed.chaos.faults.sql_error import SqlState
+from testbed.gateway.postgres.statements import FAILURE, Ending, RoundTrip
+from testbed.gateway.postgres.wire import CLIENT_SPEAKS, ERROR_RESPONSE, error_response
 
 if TYPE_CHECKING:
-    from testbed.gateway.postgres_proxy import PostgresProxy
-    from testbed.gateway.postgres_server_side import ServerSide
-    from testbed.gateway.postgres_session import Session
+    from testbed.gateway.postgres.proxy import PostgresProxy
+    from testbed.gateway.postgres.server_side import ServerSide
+    from testbed.gateway.postgres.session import Session
 
 _FAILED_BLOCK: Final = b"E"
 _NOTICED: Final = 0.001  # seconds

@@ -18,11 +18,11 @@ from typing import Any, Final
 from multidict import CIMultiDict
 
 from testbed.chaos.call import Answer, AwsError, HttpAnswer
-from testbed.chaos.throttle import throttling_error
+from testbed.chaos.faults.throttle import throttling_error
 from testbed.compute.aws import AwsCaller, AwsCallError
 from testbed.compute.kept import kept
 from testbed.compute.result import Invoker, InvokeResult
-from testbed.gateway.api_faults import api_call
+from testbed.gateway.apis.api_faults import api_call
 from testbed.gateway.emulator import UNREACHABLE
 from testbed.gateway.faults import Faults
 from testbed.gateway.journal import Journal

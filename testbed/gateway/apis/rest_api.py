@@ -16,13 +16,13 @@ from multidict import CIMultiDict
 from testbed.chaos.call import Answer, AwsError, HttpAnswer
 from testbed.compute.aws import AwsCallError
 from testbed.compute.result import Invoker
-from testbed.gateway.api_faults import api_call
+from testbed.gateway.apis.api_faults import api_call
+from testbed.gateway.apis.rest_routes import Address, Matched, RestApis
 from testbed.gateway.emulator import UNREACHABLE
 from testbed.gateway.faults import Faults
 from testbed.gateway.journal import Journal
 from testbed.gateway.message import Inbound, Reply
 from testbed.gateway.origin import function_name
-from testbed.gateway.rest_routes import Address, Matched, RestApis
 from testbed.semantics.rest_api import (
     DEFAULT_INTEGRATION_TIMEOUT,
     MAX_BODY_BYTES,

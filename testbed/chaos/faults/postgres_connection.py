@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from testbed.chaos.call import RESET, Call, Effect, Injection
 from testbed.chaos.fault import CallFault
-from testbed.chaos.sql_error import MESSAGES, SqlState
+from testbed.chaos.faults.sql_error import MESSAGES, SqlState
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What round trips ask of Postgres: their names, their operations, and how one of them is made to fail.
 
-Pure, as `testbed.gateway.postgres_wire` is.
+Pure, as `testbed.gateway.postgres.wire` is.
 """
 
 import re
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from testbed.gateway.postgres_wire import (
+from testbed.gateway.postgres.wire import (
     BIND,
     CLOSE,
     CLOSE_COMPLETE,

@@ -5,11 +5,11 @@ from collections import deque
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Final, cast
 
-from testbed.chaos.sql_error import SqlState
-from testbed.gateway.postgres_hit import Hit
-from testbed.gateway.postgres_server_side import Frozen, ServerSide, close_or_reset, detached
-from testbed.gateway.postgres_statements import Statements
-from testbed.gateway.postgres_wire import (
+from testbed.chaos.faults.sql_error import SqlState
+from testbed.gateway.postgres.hit import Hit
+from testbed.gateway.postgres.server_side import Frozen, ServerSide, close_or_reset, detached
+from testbed.gateway.postgres.statements import Statements
+from testbed.gateway.postgres.wire import (
     PROTOCOL_VIOLATION,
     ClientReader,
     Packet,
@@ -22,7 +22,7 @@ from testbed.gateway.postgres_wire import (
 )
 
 if TYPE_CHECKING:
-    from testbed.gateway.postgres_proxy import PostgresProxy
+    from testbed.gateway.postgres.proxy import PostgresProxy
 
 _NO_ENCRYPTION: Final = b"N"
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from testbed.chaos.decision import draw
-from testbed.chaos.environment_lost import EnvironmentKilled
 from testbed.chaos.fault import Fault
-from testbed.chaos.invocation import InvocationDelay
-from testbed.chaos.poison_kinds import COMMON, KINDS, Order, encoded
+from testbed.chaos.faults.environment_lost import EnvironmentKilled
+from testbed.chaos.faults.invocation import InvocationDelay
+from testbed.chaos.faults.poison_kinds import COMMON, KINDS, Order, encoded
 from testbed.chaos.trigger import key
 
 _NEVER: Final = 100_000.0  # seconds: longer than any function may take

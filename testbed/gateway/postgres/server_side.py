@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
-from testbed.gateway.postgres_statements import FAILURE
-from testbed.gateway.postgres_wire import (
+from testbed.gateway.postgres.statements import FAILURE
+from testbed.gateway.postgres.wire import (
     COMMAND_COMPLETE,
     ERROR_RESPONSE,
     FLUSH,
@@ -23,8 +23,8 @@ from testbed.gateway.postgres_wire import (
 from testbed.gateway.reset import reset_on_close
 
 if TYPE_CHECKING:
-    from testbed.gateway.postgres_proxy import PostgresProxy
-    from testbed.gateway.postgres_session import Session
+    from testbed.gateway.postgres.proxy import PostgresProxy
+    from testbed.gateway.postgres.session import Session
 
 _FLUSH: Final = message(FLUSH)
 

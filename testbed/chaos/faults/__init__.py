@@ -1,0 +1,1 @@
+"""The faults, one small module each."""

@@ -1,0 +1,1 @@
+"""What clients call by HTTP: REST APIs and function URLs."""

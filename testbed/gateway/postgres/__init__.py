@@ -1,0 +1,1 @@
+"""Postgres on the wire: the proxy before it, and the protocol."""
