@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -340,7 +341,8 @@ async def test_faults_act_on_each_attempt(
             return THROTTLED
         return await run((Killed("after", 0.0),) if len(seen) <= 5 else ())
 
-    compute = await start_compute(asynchronous=FAST, around_attempt=around)
+    patient = replace(FAST, maximum_age=60.0)  # however long the machine takes
+    compute = await start_compute(asynchronous=patient, around_attempt=around)
     log = tmp_path / "log"
     emulator.deploy("orders", f"def handler(event, context): open({str(log)!r}, 'a').write(context.aws_request_id[:1])")
     accepted = await compute.invoke("orders", b"{}", caller="client", identity="i-1", invocation_type="Event")

@@ -308,14 +308,27 @@ async def test_a_library_in_the_package_wins_over_the_preloaded_one(emulator: Em
 
 @pytest.mark.rule("environment.one-invoke-at-a-time")
 async def test_concurrent_invokes_never_share_an_environment(
-    emulator: Emulator, compute: Compute, journal: Journal
+    emulator: Emulator, compute: Compute, journal: Journal, tmp_path: Path
 ) -> None:
     """A hundred at once run in a hundred processes; one after the other, they share the one used last."""
+    there, enough = tmp_path / "there", tmp_path / "enough"
+    there.mkdir()
     emulator.deploy(
         "orders",
-        "import os, time\ndef handler(event, context):\n    time.sleep(event.get('s', 0))\n    return os.getpid()",
+        f"""
+import os, pathlib, time
+def handler(event, context):
+    pathlib.Path({str(there)!r}, str(os.getpid())).touch()
+    while not os.path.exists({str(enough)!r}):
+        time.sleep(0.05)
+    return os.getpid()
+""",
+        Timeout=60,
     )
-    results = await asyncio.gather(*(invoke(compute, {"s": 4}) for _ in range(100)))
+    invokes = asyncio.gather(*(invoke(compute) for _ in range(100)))
+    await until(lambda: len(list(there.iterdir())) == 100)
+    enough.touch()
+    results = await invokes
     pids = [body(result) for result in results]
     assert len(set(pids)) == 100
     assert {result.cause for result in results} == {None}
