@@ -29,9 +29,9 @@ class Pace:
         """Why the machine was too slow, in words; empty where it was not.
 
         It was if the data plane waited for a processor more than 85 % of the time that it had work, or if it, or the
-        load generator, stood still for more than two seconds. In the flash sale on two processors it waits 82 % in
-        seconds with next to nothing beside it, 85 % beside three busy programs, where every order is still accepted,
-        and 92 % beside nine, where most time out; nothing was late by more than a second, so lateness does not tell.
+        load generator, stood still for more than two seconds. In the flash sale on two processors it waits 55 % with
+        nothing beside it, 85 % beside three busy programs, where every order is still accepted, and 92 % beside nine,
+        where most time out; nothing was late by more than a second, so lateness does not tell.
         """
         reasons = []
         if self.waited > _WAITING_SHARE * (self.ran + self.waited):
