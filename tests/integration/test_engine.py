@@ -224,8 +224,8 @@ def test_internal_invokes_reach_the_plane(aws: Clients, function: str, plane: St
     while found["status"] == "RUNNING":
         found = aws.stepfunctions.describe_execution(executionArn=done["executionArn"])
     assert json.loads(found["output"])["body"] == "done"
-    invokes = [json.loads(payload) for path, _, payload in plane.invokes if path.endswith("/invocations")]
-    assert invokes[-1] == {"from": "sfn"}  # what tells EventBridge of the execution passes the plane, too
+    invokes = [payload for path, _, payload in plane.invokes if path.endswith("/invocations")]
+    assert json.loads(invokes[-1]) == {"from": "sfn"}  # what tells EventBridge of the execution passes the plane, too
 
 
 def test_a_mapping_keeps_its_state(aws: Clients, function: str, queue_arn: str) -> None:
