@@ -3,6 +3,7 @@
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -110,12 +111,11 @@ def judged(bed: RunningTestbed, run_on_loop: RunOnLoop[ArchitectureVerdict], tmp
 
 def _plane(bed: RunningTestbed) -> psutil.Process:
     port = urlsplit(bed.aws.endpoint_url).port
-    [plane] = [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if "testbed.gateway" in child.cmdline() and port in {each.laddr.port for each in child.net_connections()}
-    ]
-    return plane
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it has just ended, or nobody has waited for it yet
+            if "testbed.gateway" in child.cmdline() and port in {each.laddr.port for each in child.net_connections()}:
+                return child
+    raise AssertionError(f"no data plane listens at port {port}")
 
 
 def claims_of(found: ArchitectureVerdict) -> list[tuple[bool | None, str]]:
