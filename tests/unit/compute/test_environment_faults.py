@@ -5,7 +5,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from deployed import Emulator, StartCompute, until
@@ -13,7 +13,10 @@ from deployed import Emulator, StartCompute, until
 from testbed.chaos.call import Effect
 from testbed.chaos.faults.environment_lost import Killed, MemoryUsedUp, StartsSlowly
 from testbed.chaos.faults.invocation import HandlerDelayed
+from testbed.compute.environment import Event, Kind
+from testbed.compute.execution import _served
 from testbed.compute.invoke import Compute
+from testbed.compute.processes import Exit
 from testbed.compute.result import InvokeResult
 from testbed.semantics.lifecycle import LifecycleProfile
 
@@ -237,6 +240,30 @@ async def test_what_is_done_to_an_environment_is_reported(compute: Compute, effe
         reporting, reported = told_by(effect)
         await invoke(compute, None, reporting)
         assert reported.times == 1
+
+
+async def test_an_answer_under_way_at_the_kill_does_not_let_it_happen_twice() -> None:
+    """The handler was done just before: what it answered comes after the kill, and nobody hears of it."""
+    reporting, reported = told_by(Killed("during", 0.0))
+
+    class JustDone:
+        alive, kills = True, 0
+
+        async def serve(self, _invocation: Any, _limit: float) -> Event:
+            await asyncio.sleep(0.01)
+            return Event(Kind.RESPONSE)
+
+        def kill(self) -> None:
+            self.kills += 1
+
+        async def end(self) -> Exit:
+            return Exit(9, 0)
+
+    environment: Any = JustDone()
+    event = await _served(environment, cast("Any", None), 1.0, (reporting,))
+    assert event.kind is Kind.EXIT
+    assert environment.kills
+    assert reported.times == 1
 
 
 @pytest.mark.usefixtures("orders")
