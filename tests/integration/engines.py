@@ -1,8 +1,10 @@
 """Which engines the integration tests run on, and what Docker has, or had, of a run."""
 
+import gc
 import os
 import tempfile
 import threading
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -67,6 +69,8 @@ class Engines:
                 missing["container"] = "no Docker engine answers (make images sets one up)"
             except LookupError as error:
                 missing["container"] = f"the image {error.args[0]} is not there (make images gets or builds it)"
+            with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+                gc.collect()  # the client of an engine that does not answer leaves its socket open
         return cls(tuple(mode for mode in MODES if mode not in missing), missing, images)
 
     def check(self) -> None:
