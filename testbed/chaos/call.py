@@ -119,8 +119,8 @@ class Injection:
         delay_after: Seconds to wait after the call was executed, before its answer goes back.
         effect: What else is done.
         can_fail: Whether its answer may find nothing to answer, as an error in a block of Postgres that has failed.
-        happened: Called, where it is not `is_certain`, once the fault has made a difference to the call: only then has
-            it fired.
+        happened: Called, where it is not `is_certain`, when the fault has made a difference to the call: only then has
+            it fired. It fires once, however often that is said.
     """
 
     fault: str

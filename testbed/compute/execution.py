@@ -167,46 +167,32 @@ async def _served(environment: Environment, invocation: Invocation, left: float,
     if isinstance(ending, Killed) and ending.moment == "before":
         ending.happened()
         return Event(Kind.EXIT, exit=await environment.end())
-    end = _ender(environment, ending)
-    event = await _served_until(ending, end, environment, invocation, left - delay)
-    if event.kind in {Kind.RESPONSE, Kind.ERROR}:  # nobody hears of it
-        end()
+    event = await _served_until(ending, environment, invocation, left - delay)
+    if event.kind in {Kind.RESPONSE, Kind.ERROR}:  # nobody hears of it, though it may have overtaken the end
+        _end(environment, ending)
         event = Event(Kind.EXIT, exit=await environment.end())
     return event
 
 
 async def _served_until(
-    ending: Killed | MemoryUsedUp,
-    end: Callable[[], None],
-    environment: Environment,
-    invocation: Invocation,
-    left: float,
+    ending: Killed | MemoryUsedUp, environment: Environment, invocation: Invocation, left: float
 ) -> Event:
     """Serve until the handler is done or its time has come; the timer does not outlive the invoke."""
     if isinstance(ending, Killed) and ending.moment == "after":
         return await environment.serve(invocation, left)
-    timer = asyncio.get_running_loop().call_later(ending.seconds, end)
+    timer = asyncio.get_running_loop().call_later(ending.seconds, _end, environment, ending)
     try:
         return await environment.serve(invocation, left)
     finally:
         timer.cancel()
 
 
-def _ender(environment: Environment, ending: Killed | MemoryUsedUp) -> Callable[[], None]:
-    """What ends the environment. An answer that was under way may let it be called again: it has happened once."""
-    happened = False
-
-    def end() -> None:
-        nonlocal happened
-        if not happened:
-            ending.happened()
-        happened = True
-        if isinstance(ending, MemoryUsedUp):
-            environment.runs_out_of_memory(environment.memory_bytes)
-        else:
-            environment.kill()
-
-    return end
+def _end(environment: Environment, ending: Killed | MemoryUsedUp) -> None:
+    ending.happened()
+    if isinstance(ending, MemoryUsedUp):
+        environment.runs_out_of_memory(environment.memory_bytes)
+    else:
+        environment.kill()
 
 
 def _happened(effects: Sequence[Effect]) -> None:

@@ -29,8 +29,8 @@ from testbed.gateway.message import Inbound
 from testbed.gateway.observability import Observability
 from testbed.gateway.origin import function_name
 from testbed.gateway.postgres.proxy import PostgresProxy
+from testbed.gateway.processor import processor_seconds
 from testbed.gateway.queue_gauge import QueueGauge
-from testbed.ledger.pace import processor_seconds
 from testbed.semantics.profiles import Profile
 from testbed.semantics.profiles import aws as aws_profile
 from testbed.threads import in_daemon_thread

@@ -1,12 +1,10 @@
 """Whether the machine kept up with the test: what fails on one that did not is not proven wrong."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 _WAITING_SHARE: Final = 0.85
 _STALL_SECONDS: Final = 2.0
-_KERNEL: Final = Path("/proc/self/schedstat")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,16 +40,3 @@ class Pace:
         if self.late > _STALL_SECONDS:
             reasons.append(f"orders left up to {self.late:.1f} s late")
         return ", ".join(reasons)
-
-
-def processor_seconds() -> tuple[float, float]:
-    """For how long the main thread of this process has run, and waited to run, in seconds.
-
-    It is what Linux counts for each thread (Documentation/scheduler/sched-stats.rst, "/proc/<pid>/schedstat"); two
-    zeros on another system.
-    """
-    try:
-        ran, waited, _ = _KERNEL.read_text(encoding="ascii").split()
-    except OSError:
-        return 0.0, 0.0
-    return int(ran) / 1e9, int(waited) / 1e9

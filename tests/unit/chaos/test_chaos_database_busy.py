@@ -1,5 +1,6 @@
 """Connections that are hogged and locks that are held, in a real Postgres."""
 
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from typing import Any, NoReturn
@@ -52,9 +53,20 @@ def database(postgres_server: Server) -> Iterator[Database]:
         direct.execute("CREATE ROLE app LOGIN")
         direct.execute("GRANT ALL ON orders TO app")
     yield Database(postgres_server)
+    all_closed(postgres_server)
     with psycopg.connect(postgres_server.dsn(), autocommit=True) as direct:
         direct.execute("DROP OWNED BY app")
         direct.execute("DROP ROLE app")
+
+
+def all_closed(server: Server) -> None:
+    """Wait until Postgres has ended the sessions of the ordinary user, a moment after they were closed."""
+    sessions = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'"
+    deadline = time.monotonic() + 5
+    with psycopg.connect(server.dsn(), autocommit=True) as direct:
+        while direct.execute(sessions).fetchone() != (0,):
+            assert time.monotonic() < deadline, "a connection is left"
+            time.sleep(0.01)
 
 
 def free(server: Server) -> int:
@@ -86,6 +98,7 @@ async def test_as_many_connections_are_left_as_it_says(database: Database, left:
     async with ConnectionsHogged(at=0, seconds=1, left=left).happening(database) as happens:
         assert (free(database.server), happens) == (left, True)
         psycopg.connect(database.server.dsn()).close()
+    all_closed(database.server)
     assert free(database.server) == ORDINARY
 
 

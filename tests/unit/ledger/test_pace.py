@@ -1,12 +1,8 @@
-"""When a machine is too slow for a test, and what Linux tells of that."""
-
-import time
-from pathlib import Path
+"""When a machine is too slow for a test."""
 
 import pytest
 
-from testbed.ledger import pace as pace_module
-from testbed.ledger.pace import Pace, processor_seconds
+from testbed.ledger.pace import Pace
 
 
 @pytest.mark.parametrize(
@@ -30,24 +26,3 @@ def test_a_machine_that_keeps_up_is_fast_enough(pace: Pace) -> None:
 def test_a_machine_that_does_not_is_too_slow(pace: Pace, reason: str) -> None:
     """Each measure for itself, named with what was seen."""
     assert pace.too_slow() == reason
-
-
-@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="only Linux tells")
-def test_linux_tells_how_long_a_thread_has_run() -> None:
-    """In seconds."""
-    ran, _ = processor_seconds()
-    until = time.thread_time() + 0.05
-    while time.thread_time() < until:
-        pass
-    assert 0.04 < processor_seconds()[0] - ran < 5
-
-
-def test_both_figures_are_taken_and_none_where_the_system_does_not_tell(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In nanoseconds there, and with a count of time slices behind them."""
-    told = tmp_path / "schedstat"
-    monkeypatch.setattr(pace_module, "_KERNEL", told)
-    assert processor_seconds() == (0.0, 0.0)
-    told.write_text("1500000000 250000000 7\n")
-    assert processor_seconds() == (1.5, 0.25)
