@@ -63,10 +63,10 @@ class Trial:
         scenario: What it belongs to.
         architecture: What is tested.
         seed: Seed of the faults.
-        replayed: What faults hit in the run that this one repeats; None lets their triggers decide.
         requests: The traffic.
         folder: Where the journal goes.
         history: Takes what the clients saw.
+        replayed: What faults hit in the run that this one repeats; None lets their triggers decide.
         show: Takes the progress.
         place: Where it is deployed already, and stays; None deploys it.
     """
@@ -75,11 +75,11 @@ class Trial:
     scenario: Scenario
     architecture: Architecture
     seed: int
-    replayed: Sequence[Hit] | None
     requests: Sequence[Request]
     folder: RunFolder
     history: HistoryWriter
-    show: Show
+    replayed: Sequence[Hit] | None = None
+    show: Show = lambda _: None
     place: Place | None = None
 
     def __post_init__(self) -> None:

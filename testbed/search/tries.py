@@ -83,7 +83,6 @@ class Tries:
                 scenario=scenario,
                 architecture=scenario.architectures[0],
                 seed=self._seed,
-                replayed=None,
                 requests=scenario.traffic.plan(self._seed, scenario.poison),
                 folder=folder,
                 history=history,

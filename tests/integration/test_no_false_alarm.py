@@ -118,11 +118,9 @@ def tried(bed: tuple[RunningTestbed, RunOnLoop[object]], places: dict[str, Place
                 scenario=scenario,
                 architecture=architecture,
                 seed=seed,
-                replayed=None,
                 requests=requests,
                 folder=folder,
                 history=history,
-                show=lambda _: None,
                 place=place,
             )
             found = run(trial.run())

@@ -62,11 +62,9 @@ async def _judged(bug: PlantedBug, bed: RunningTestbed, tmp_path: Path) -> list[
                     scenario=scenario,
                     architecture=architecture,
                     seed=SEED,
-                    replayed=None,
                     requests=requests,
                     folder=folder,
                     history=history,
-                    show=lambda _: None,
                 )
                 _judged_before[key] = await trial.run()
             found.append(_judged_before[key])

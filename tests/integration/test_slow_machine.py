@@ -98,11 +98,9 @@ def judged(bed: RunningTestbed, run_on_loop: RunOnLoop[ArchitectureVerdict], tmp
                 scenario=tried,
                 architecture=tried.architectures[0],
                 seed=1,
-                replayed=None,
                 requests=tried.traffic.plan(1, None),
                 folder=folder,
                 history=stands_still,
-                show=lambda _: None,
             )
             return run_on_loop(trial.run())
 

@@ -50,11 +50,9 @@ def trial(
             scenario=SCENARIO,
             architecture=architecture,
             seed=SEED,
-            replayed=None,
             requests=SCENARIO.traffic.plan(SEED, SCENARIO.poison),
             folder=run_folder,
             history=history,
-            show=lambda _: None,
             place=places[name],
         )
 
