@@ -8,6 +8,7 @@ from typing import ClassVar, Final
 from testbed.chaos import trigger
 from testbed.chaos.call import Call, Injection
 from testbed.chaos.condition import Predicate, Trigger, as_trigger, triggers_of
+from testbed.chaos.services import misnamed
 from testbed.chaos.typed import misfit
 from testbed.errors import UsageError
 
@@ -70,6 +71,8 @@ class CallFault(Fault, ABC):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if why := misnamed(self.service):
+            raise self.refused(why)
         if self.during is not None and not 0 <= self.during[0] < self.during[1]:
             raise self.refused(f"during={self.during} is not a window: give (start, end) in seconds, 0 <= start < end")
         if not 0 < self.probability <= 1:

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from typing import Final
 
 from testbed.chaos.call import Call, Decision, Injection
 from testbed.chaos.condition import Predicate
 from testbed.chaos.fault import CallFault, Fault
+from testbed.chaos.services import EVERY_SERVICE
 from testbed.errors import UsageError
 
 Listener = Callable[[Call, Injection], None]
@@ -16,10 +16,6 @@ Listener = Callable[[Call, Injection], None]
 
 Hit = tuple[str, str, int]
 """What was hit once: name of the fault, identity and attempt of the call."""
-
-
-EVERY_SERVICE: Final = "*"
-"""As the service of a fault: every one but Postgres, which is none of AWS's."""
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from testbed.chaos.call import Call
 from testbed.chaos.carried import carrying
 from testbed.chaos.condition import Predicate, Trigger, refused
 from testbed.chaos.decision import draw
+from testbed.chaos.services import misnamed
 from testbed.trace import digest_of
 
 __all__ = (
@@ -212,6 +213,8 @@ class _Selector(Trigger):
     def __post_init__(self) -> None:
         if not self.names or not all(isinstance(name, str) for name in self.names):
             raise refused(f"{self.kind}{self.names} needs names, each a text")
+        if self.kind == "service" and (why := next(filter(None, map(misnamed, self.names)), "")):
+            raise refused(why)
 
     def armed(self, seed: int, fault: str) -> Predicate:
         del seed, fault

@@ -11,7 +11,8 @@ from typing import Any, Final
 from testbed.chaos.fault import Fault
 from testbed.chaos.faults.latency import Latency
 from testbed.chaos.faults.service_error import ServiceError
-from testbed.chaos.schedule import EVERY_SERVICE, Schedule
+from testbed.chaos.schedule import Schedule
+from testbed.chaos.services import EVERY_SERVICE
 from testbed.errors import UsageError
 from testbed.gateway.added_faults import AddedFaults, answered, document
 from testbed.gateway.message import Inbound, Reply
