@@ -166,12 +166,14 @@ def _resource_of_members(members: Mapping[str, Any]) -> str:
         return ",".join(sorted(tables))
     if isinstance(items := members.get("TransactItems"), list):  # TransactWriteItems, TransactGetItems
         return _named("TableName", (action for item in items if isinstance(item, dict) for action in item.values()))
-    return _named("EventBusName", entries) if isinstance(entries := members.get("Entries"), list) else ""  # PutEvents
+    if isinstance(entries := members.get("Entries"), list):
+        return _named("EventBusName", entries, "default")  # PutEvents: an event without a bus goes to the default one
+    return ""
 
 
-def _named(member: str, parts: Iterable[Any]) -> str:
+def _named(member: str, parts: Iterable[Any], default: str | None = None) -> str:
     """What ``parts`` of a request name, each for itself."""
-    names = {part.get(member) for part in parts if isinstance(part, dict)}
+    names = {part.get(member, default) for part in parts if isinstance(part, dict)}
     return ",".join(sorted(resource_name(name) for name in names if isinstance(name, str)))
 
 

@@ -17,6 +17,7 @@ SERVICES = (
     "resourcegroupstaggingapi", "route53", "route53resolver", "s3", "s3control", "scheduler", "secretsmanager", "ses",
     "sns", "sqs", "ssm", "stepfunctions", "sts", "support", "swf", "transcribe",
 )  # fmt: skip
+BUS_A = "arn:aws:events:us-east-1:000000000000:event-bus/a"
 
 
 def example(shape: Shape, depth: int = 0) -> Any:
@@ -31,12 +32,13 @@ def example(shape: Shape, depth: int = 0) -> Any:
     return simple.get(shape.type_name) or (shape.enum[0] if getattr(shape, "enum", None) else "name")
 
 
-def written(service: str, operation: OperationModel) -> Inbound:
-    """``operation`` as botocore writes it, with a signature's credential scope."""
+def written(service: str, operation: OperationModel, members: dict[str, Any] | None = None) -> Inbound:
+    """``operation`` as botocore writes it, with a signature's credential scope; of required members by default."""
     model = service_model(service)
     shape = operation.input_shape
     serializer = create_serializer(model.metadata["protocol"], include_validation=False)
-    request = serializer.serialize_to_request(example(shape) if shape else {}, operation)
+    members = members or (example(shape) if shape else {})
+    request = serializer.serialize_to_request(members, operation)
     prepare_request_dict(request, endpoint_url="http://127.0.0.1:4566")
     prepared = AWSRequest(request["method"], request["url"], request["headers"], request["body"]).prepare()
     headers = CIMultiDict({key: str(value) for key, value in prepared.headers.items()})
@@ -82,6 +84,29 @@ def test_resource_of_a_send_is_its_queue() -> None:
     operation = service_model("sqs").operation_model("SendMessage")
     target = classify(written("sqs", operation))
     assert target == Target("sqs", "SendMessage", "name")
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "members", "resource"),
+    [
+        ("events", "PutEvents", {"Entries": [{"Detail": "{}"}]}, "default"),
+        ("events", "PutEvents", {"Entries": [{"EventBusName": "b"}, {"EventBusName": BUS_A}, {}]}, "a,b,default"),
+        ("dynamodb", "BatchWriteItem", {"RequestItems": {"b": [], "a": []}}, "a,b"),
+        (
+            "dynamodb",
+            "TransactWriteItems",
+            {"TransactItems": [{"Put": {"TableName": "b"}}, {"Delete": {"TableName": "a"}}]},
+            "a,b",
+        ),
+        ("sqs", "SendMessageBatch", {"QueueUrl": "http://h/000000000000/orders", "Entries": [{"Id": "1"}]}, "orders"),
+    ],
+)
+def test_a_batch_names_all_that_it_is_about(
+    service: str, operation: str, members: dict[str, Any], resource: str
+) -> None:
+    """Once each, in order; an event without a bus goes to the default one (EventBridge API reference, PutEvents)."""
+    model = service_model(service).operation_model(operation)
+    assert classify(written(service, model, members)) == Target(service, operation, resource)
 
 
 def test_what_is_not_aws_is_left_alone() -> None:
