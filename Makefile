@@ -5,6 +5,8 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Tests that may run side by side. Those of the engine may not: they measure, and look for what others have left.
+QUICK := tests/unit tests/conformance tests/property tests/docs
 # The first interpreter that is new enough, so that an old python3 in front does no harm.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -31,8 +33,15 @@ scenario: $(READY) ## run a scenario: make scenario NAME=flash-sale [ARGS="--see
 	@echo "$(BIN)/testbed run $(NAME) $(ARGS)"
 	@$(BIN)/testbed run $(NAME) $(ARGS)
 
-test: $(READY) ## run the tests
+test: $(READY) ## run the tests, or some of them: make test ARGS="tests/unit -k ledger"
+ifeq ($(strip $(ARGS)),)
+	@failed=0; \
+	$(BIN)/pytest --numprocesses=auto --dist=loadfile $(QUICK) || failed=$$?; \
+	$(BIN)/pytest tests/integration || failed=$$?; \
+	exit $$failed
+else
 	@$(BIN)/pytest $(ARGS)
+endif
 
 lint: $(READY) ## check style and types
 	@$(BIN)/ruff check .

@@ -387,9 +387,7 @@ def _search(arguments: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         if error.name != "hypothesis":
             raise
-        raise UsageError(
-            "a search needs Hypothesis, which is not installed", "pip install 'serverless-testbed[search]'"
-        ) from error
+        raise UsageError("a search needs Hypothesis, which is not installed", "pip install hypothesis") from error
     return search(arguments, _until_interrupted, _say)
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import takewhile
 from typing import Any, Final, Protocol
 
 from testbed.errors import HarnessError, UsageError
@@ -141,27 +142,41 @@ class StreamFailures:
     """An on-failure destination of a stream: its messages hold no record, only where in the stream they were.
 
     The records are read again from the stream, as AWS tells you to (Lambda developer guide, "Retain discarded batches
-    for a Kinesis Data Streams event source"); their partition key is the order's id.
+    for a Kinesis Data Streams event source"). A record of Kinesis has the order's id as its partition key, a change of
+    a DynamoDB table as a part of the table's key.
 
     Attributes:
         queue: Name of the queue that the destination is.
-        stream: Name of the stream.
+        stream: Name of the Kinesis stream, or of the table.
+        id_attribute: The attribute of the table's key with the order's id; Kinesis has none.
     """
 
     queue: str
     stream: str
+    id_attribute: str = "id"
 
     def ids(self, places: Places) -> Counter[str]:
-        """Partition key of each record that the messages are about."""
+        """Id in each record that the messages are about."""
+        return Counter(order for message in _messages(places, self.queue) for order in self._ids_of(message, places))
+
+    def _ids_of(self, message: Mapping[str, Any], places: Places) -> Iterator[str]:
+        match _document(message["Body"]):
+            case {"KinesisBatchInfo": dict(batch)}:
+                for record in self._kinesis_records(batch, places):
+                    yield record["PartitionKey"]
+            case {"DDBStreamBatchInfo": dict(batch)}:
+                for change in _table_changes(batch, places):
+                    yield str(next(iter(change["Keys"].get(self.id_attribute, {"": ""}).values())))
+            case _:  # somebody else's
+                yield f"message {message['MessageId']}"
+
+    def _kinesis_records(self, batch: Mapping[str, str], places: Places) -> Iterator[dict[str, Any]]:
         kinesis = places.client("kinesis")
-        found: Counter[str] = Counter()
-        for message in _messages(places, self.queue):
-            batch = json.loads(message["Body"])["KinesisBatchInfo"]
-            for record in _records(kinesis, self.stream, batch["shardId"], first=batch["startSequenceNumber"]):
-                if int(record["SequenceNumber"]) > int(batch["endSequenceNumber"]):
-                    break
-                found[record["PartitionKey"]] += 1
-        return found
+        try:
+            records = _records(kinesis, self.stream, batch["shardId"], first=batch["startSequenceNumber"])
+            yield from takewhile(lambda each: int(each["SequenceNumber"]) <= int(batch["endSequenceNumber"]), records)
+        except kinesis.exceptions.ResourceNotFoundException as error:
+            raise _no_stream(self.stream) from error
 
 
 def _own_id(event: Any) -> object:
@@ -187,8 +202,8 @@ class AsyncFailures:
         found: Counter[str] = Counter()
         for message in _messages(places, self.queue):
             try:
-                found[str(self.id_of(_event_of(json.loads(message["Body"]))))] += 1
-            except (ValueError, LookupError, TypeError, RecursionError):  # somebody else's message
+                found[str(self.id_of(_event_of(_document(message["Body"]))))] += 1
+            except (ValueError, LookupError, TypeError, AttributeError):  # somebody else's message
                 found[f"message {message['MessageId']}"] += 1
         return found
 
@@ -211,7 +226,7 @@ class Stream:
         try:
             shards = kinesis.list_shards(StreamName=self.name)["Shards"]
         except kinesis.exceptions.ResourceNotFoundException as error:
-            raise UsageError(f"stream {self.name!r} does not exist", "does deploy() create it?") from error
+            raise _no_stream(self.name) from error
         for shard in shards:
             after = checkpoints.get(shard["ShardId"])
             for record in _records(kinesis, self.name, shard["ShardId"], after=after):
@@ -223,6 +238,14 @@ def _event_of(document: Any) -> Any:
     """The event in an invocation record; ``document`` itself where it is none."""
     is_record = isinstance(document, dict) and {"requestContext", "requestPayload"} <= document.keys()
     return document["requestPayload"] if is_record else document
+
+
+def _document(body: str) -> Any:
+    """What a message says in JSON; None where it is none."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _messages(places: Places, queue: str) -> list[dict[str, Any]]:
@@ -260,10 +283,31 @@ def _records(
         start = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": after}
     else:
         start = {"ShardIteratorType": "TRIM_HORIZON"}
-    iterator = kinesis.get_shard_iterator(StreamName=stream, ShardId=shard, **start)["ShardIterator"]
+    return _read(kinesis, kinesis.get_shard_iterator(StreamName=stream, ShardId=shard, **start)["ShardIterator"])
+
+
+def _table_changes(batch: Mapping[str, str], places: Places) -> Iterator[dict[str, Any]]:
+    """What DynamoDB's stream says of each change in ``batch``."""
+    streams = places.client("dynamodbstreams")
+    iterator = streams.get_shard_iterator(
+        StreamArn=batch["streamArn"],
+        ShardId=batch["shardId"],
+        ShardIteratorType="AT_SEQUENCE_NUMBER",
+        SequenceNumber=batch["startSequenceNumber"],
+    )["ShardIterator"]
+    changes = (record["dynamodb"] for record in _read(streams, iterator))
+    return takewhile(lambda each: int(each["SequenceNumber"]) <= int(batch["endSequenceNumber"]), changes)
+
+
+def _read(client: Any, iterator: str | None) -> Iterator[dict[str, Any]]:
+    """The records of a shard, up to the first page that has none."""
     while iterator:
-        answer = kinesis.get_records(ShardIterator=iterator)
+        answer = client.get_records(ShardIterator=iterator)
         yield from answer["Records"]
         if not answer["Records"]:
             return
         iterator = answer.get("NextShardIterator")
+
+
+def _no_stream(name: str) -> UsageError:
+    return UsageError(f"stream {name!r} does not exist", "does deploy() create it?")

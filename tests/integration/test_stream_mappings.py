@@ -2,12 +2,15 @@
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from observing import JournalReader, RecordingFunction, unique, wait_until
 
+from testbed import StreamFailures
+from testbed.records import Places
 from testbed.running import RunningTestbed
 
 Deploy = Callable[..., RecordingFunction]
@@ -106,10 +109,11 @@ def test_a_cancelled_transaction_leaves_the_stream_as_it_was(bed: RunningTestbed
 @pytest.mark.rule("stream.destination-metadata")
 @pytest.mark.one_engine
 def test_a_discarded_change_is_described_in_a_queue(bed: RunningTestbed, recording_function: Deploy) -> None:
-    """Of a DynamoDB stream the destination gets DDBStreamBatchInfo."""
+    """Of a DynamoDB stream the destination gets DDBStreamBatchInfo, which leads back to the order."""
     client, table, arn = _table(bed)
     sqs = bed.aws.client("sqs")
-    queue = sqs.create_queue(QueueName=unique("dead"))["QueueUrl"]
+    dead = unique("dead")
+    queue = sqs.create_queue(QueueName=dead)["QueueUrl"]
     queue_arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     function = recording_function("raise ValueError")
     destination = {"OnFailure": {"Destination": queue_arn}}
@@ -119,6 +123,8 @@ def test_a_discarded_change_is_described_in_a_queue(bed: RunningTestbed, recordi
     assert told["DDBStreamBatchInfo"]["streamArn"] == arn
     assert told["DDBStreamBatchInfo"]["batchSize"] == 1
     assert told["requestContext"]["condition"] == "RetryAttemptsExhausted"
+    places = Places(emulator_url=bed.engine.localstack_url, admin_dsn="", checkpoints={})
+    assert StreamFailures(dead, table).ids(places) == Counter(["1"])
 
 
 @pytest.mark.rule("stream.destination-s3")

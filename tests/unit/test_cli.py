@@ -75,7 +75,7 @@ def test_a_search_without_hypothesis_says_what_to_install(run: Any, monkeypatch:
     ended = run("search", "flash-sale", "--runs", "5")
     assert ended["code"] == 64
     assert ended["err"] == (
-        "testbed: a search needs Hypothesis, which is not installed\n  hint: pip install 'serverless-testbed[search]'\n"
+        "testbed: a search needs Hypothesis, which is not installed\n  hint: pip install hypothesis\n"
     )
 
 

@@ -54,6 +54,28 @@ MESSAGES = {
                             }
                         }
                     ),
+                },
+                {"MessageId": "x1", "Body": '["no batch"]'},
+                {"MessageId": "x2", "Body": "no JSON"},
+            ]
+        }
+    ),
+    "changes": json.dumps(
+        {
+            "Messages": [
+                {
+                    "MessageId": "c1",
+                    "Body": json.dumps(
+                        {
+                            "DDBStreamBatchInfo": {
+                                "shardId": "shardId-00000001",
+                                "startSequenceNumber": "1",
+                                "endSequenceNumber": "3",
+                                "batchSize": 3,
+                                "streamArn": "arn:aws:dynamodb:us-east-1:000000000000:table/orders/stream/1",
+                            }
+                        }
+                    ),
                 }
             ]
         }
@@ -107,6 +129,8 @@ class RecordedKinesis:
         return {"Shards": [{"ShardId": "shardId-000000000000"}]}
 
     def get_shard_iterator(self, **given: str) -> dict[str, str]:
+        if given["StreamName"] != "orders":
+            raise NotFoundError
         number = int(given.get("StartingSequenceNumber", "1"))
         return {"ShardIterator": str(number + (given["ShardIteratorType"] == "AFTER_SEQUENCE_NUMBER"))}
 
@@ -117,12 +141,26 @@ class RecordedKinesis:
         return {"Records": records, "NextShardIterator": str(first + len(numbers))}
 
 
+class RecordedTableStream:
+    """The stream of a table; answers shaped as moto's, in one page."""
+
+    keys = ({"id": {"S": "o-1"}}, {"id": {"S": "o-2"}}, {"order": {"N": "3"}}, {"id": {"S": "o-4"}})
+
+    def get_shard_iterator(self, **given: str) -> dict[str, str]:
+        assert given["StreamArn"].endswith("table/orders/stream/1")
+        return {"ShardIterator": f"{given['ShardIteratorType']} {given['SequenceNumber']}"}
+
+    def get_records(self, ShardIterator: str) -> dict[str, Any]:  # noqa: N803  # the same
+        assert ShardIterator == "AT_SEQUENCE_NUMBER 1"
+        changes = [{"SequenceNumber": str(n), "Keys": keys} for n, keys in enumerate(self.keys, start=1)]
+        return {"Records": [{"eventName": "INSERT", "dynamodb": change} for change in changes]}
+
+
 class RecordedPlaces(Places):
-    """Places whose Kinesis is recorded."""
+    """Places whose streams are recorded."""
 
     def client(self, service: str) -> Any:
-        assert service == "kinesis"
-        return RecordedKinesis()
+        return {"kinesis": RecordedKinesis, "dynamodbstreams": RecordedTableStream}[service]()
 
 
 def places(emulator_url: str = "", **checkpoints: dict[str, str | None]) -> Places:
@@ -160,8 +198,22 @@ def test_an_event_that_was_given_up_is_known_by_its_id(emulator: str) -> None:
 
 
 def test_a_failure_message_leads_back_to_its_records(emulator: str) -> None:
-    """First and last record included, and no other."""
-    assert StreamFailures("failures", "orders").ids(places(emulator)) == Counter({"o-2": 1, "o-3": 1})
+    """First and last record included, and no other; a message that names no batch counts all the same."""
+    others = {"message x1": 1, "message x2": 1}
+    assert StreamFailures("failures", "orders").ids(places(emulator)) == Counter({"o-2": 1, "o-3": 1, **others})
+
+
+def test_a_failure_message_leads_back_to_changes_of_a_table(emulator: str) -> None:
+    """By a part of the key; one without it is nobody's order."""
+    assert StreamFailures("changes", "orders").ids(places(emulator)) == Counter(["o-1", "o-2", ""])
+    by_order = StreamFailures("changes", "orders", id_attribute="order")
+    assert by_order.ids(places(emulator)) == Counter(["", "", "3"])
+
+
+def test_failures_of_a_stream_that_is_not_there_are_the_scenario_s_mistake(emulator: str) -> None:
+    """The message has its place, and nothing is to be read there."""
+    with pytest.raises(UsageError, match="stream 'nowhere' does not exist"):
+        StreamFailures("failures", "nowhere").ids(places(emulator))
 
 
 @pytest.mark.parametrize(
