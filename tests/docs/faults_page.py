@@ -126,19 +126,35 @@ def _way(kind: type[Fault]) -> str:
 
 def _fault(kind: type[Fault]) -> str:
     """The section of one fault."""
-    source = example(kind).read_text(encoding="utf-8")
-    where = ast.get_docstring(ast.parse(source)) or ""
-    code = source.split('"""\n', 1)[1].strip("\n")
+    where, does = _where(kind)
     fault: Fault = run(example(kind))["fault"]
     parts = [
         f"## {kind.__name__}",
         _prose(kind),
         _fields(kind, of_base=False),
-        "\n".join([f"- Where: {' '.join(_markdown(where).split())}", *_positions(fault), *_fixed(kind)]),
-        f"```python\n{code}\n```",
-        f"The same as JSON:\n\n```json\n{json.dumps(to_json([fault])[0])}\n```",
+        "\n".join([f"- Where: {where}", *_positions(fault), *_fixed(kind)]),
+        f"```python\n{statement(kind)}\n```",
+        f"{does} As JSON:\n\n```json\n{json.dumps(to_json([fault])[0])}\n```",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def statement(kind: type[Fault]) -> str:
+    """What somebody would write of the example of a fault: the variable ``fault``, and the imports that it needs."""
+    source = example(kind).read_text(encoding="utf-8")
+    body = ast.parse(source).body
+    made = next(each for each in body if isinstance(each, ast.Assign) and ast.unparse(each.targets[0]) == "fault")
+    used = {each.id for each in ast.walk(made) if isinstance(each, ast.Name)}
+    imports = [each for each in body if isinstance(each, ast.ImportFrom) and used & {name.name for name in each.names}]
+    written = [[ast.get_source_segment(source, each) or "" for each in part] for part in (imports, [made])]
+    return "\n\n".join("\n".join(part) for part in written)
+
+
+def _where(kind: type[Fault]) -> tuple[str, str]:
+    """Where a fault acts, and what its example does, as the docstring of the example says."""
+    said = ast.get_docstring(ast.parse(example(kind).read_text(encoding="utf-8"))) or ""
+    where, _, does = said.partition("\n\n")
+    return " ".join(_markdown(where).split()), _markdown(does)
 
 
 def _fields(kind: type[Fault], *, of_base: bool) -> str:

@@ -25,7 +25,10 @@ ELSEWHERE = {"observing.md"}
 FILES = [block for block in PYTHON if block.file]
 TESTS = [block for block in PYTHON if block.text.startswith("def test_")]
 FRAGMENTS = [block for block in PYTHON if block.text.startswith("aws.")]
-RUNNABLE = [block for block in PYTHON if block not in FILES + TESTS + FRAGMENTS and block.page not in ELSEWHERE]
+STATEMENTS = [block for block in PYTHON if re.search(r"^fault = [^\n]*\)\n\Z", block.text, re.MULTILINE)]
+"""Of faults; test_faults_page.py runs the examples that they are from."""
+OTHERS = FILES + TESTS + FRAGMENTS + STATEMENTS
+RUNNABLE = [block for block in PYTHON if block not in OTHERS and block.page not in ELSEWHERE]
 
 
 def label(block: Block) -> str:

@@ -3,6 +3,7 @@
 import inspect
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 from faults_page import (
@@ -16,6 +17,7 @@ from faults_page import (
     page,
     run,
     shown,
+    statement,
     triggers,
 )
 from markdown_pages import read
@@ -52,6 +54,16 @@ def test_each_example_runs_and_is_of_its_fault(kind: type[Fault]) -> None:
     fault = run(path)["fault"]
     assert type(fault) is kind
     assert faults_from_json(to_json([fault])) == [fault]
+
+
+@pytest.mark.parametrize("kind", shown().values(), ids=shown())
+def test_what_is_printed_of_an_example_makes_its_fault(kind: type[Fault]) -> None:
+    """By itself, with nothing that only a test needs; and a sentence says what it does."""
+    names: dict[str, Any] = {}
+    exec(statement(kind), names)  # noqa: S102 - our own example
+    assert names["fault"] == run(example(kind))["fault"]
+    assert "Call(" not in statement(kind)
+    assert run(example(kind))["__doc__"].count("\n\n") == 1
 
 
 @pytest.mark.parametrize("kind", [*COMMON.values(), *FAULTS.values()], ids=lambda kind: kind.__name__)

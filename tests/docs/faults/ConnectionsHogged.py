@@ -1,4 +1,7 @@
-"""The connections of the database, straight at the server."""
+"""The connections of the database, straight at the server.
+
+At second 10 somebody takes all free connections but two, and gives them back at second 15.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator

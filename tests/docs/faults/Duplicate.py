@@ -1,4 +1,7 @@
-"""Calls of AWS services and invokes of functions, at the gateway."""
+"""Calls of AWS services and invokes of functions, at the gateway.
+
+Every invoke of `store` happens twice. Is the handler idempotent?
+"""
 
 from testbed import Duplicate
 from testbed.chaos.call import Call

@@ -1,4 +1,7 @@
-"""ReceiveMessage of SQS, by pollers and by everybody else, at the gateway."""
+"""ReceiveMessage of SQS, by pollers and by everybody else, at the gateway.
+
+What one receive in five gets from the queue `orders` is visible again after one second.
+"""
 
 from testbed import EarlyVisibility
 from testbed.chaos.call import Call

@@ -1,4 +1,8 @@
-"""Execution environments of functions, in the data plane."""
+"""Execution environments of functions, in the data plane.
+
+The environment that runs `store` is killed at the first attempt of each batch, after the handler has done its work: the
+batch comes again. The second attempt gets through.
+"""
 
 from testbed import EnvironmentKilled
 from testbed.chaos.call import Call

@@ -1,4 +1,8 @@
-"""Handlers of functions, in their execution environments."""
+"""Handlers of functions, in their execution environments.
+
+What event source mappings invoke `store` with takes two seconds longer. Where that is longer than the timeout of the
+function, it times out.
+"""
 
 from testbed import InvocationDelay
 from testbed.chaos.call import Call

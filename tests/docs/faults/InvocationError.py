@@ -1,4 +1,7 @@
-"""Invokes of functions, whoever invokes, in the data plane."""
+"""Invokes of functions, whoever invokes, in the data plane.
+
+`store` does its work, and its invokes fail all the same: each batch comes again.
+"""
 
 from testbed import InvocationError
 from testbed.chaos.call import Call, FunctionAnswer

@@ -1,4 +1,7 @@
-"""Invokes of functions behind a REST API or a function URL, in the data plane."""
+"""Invokes of functions behind a REST API or a function URL, in the data plane.
+
+The function `take` is not run, and its callers get the status 503.
+"""
 
 import json
 

@@ -1,4 +1,7 @@
-"""SendMessage and SendMessageBatch of SQS, at the gateway."""
+"""SendMessage and SendMessageBatch of SQS, at the gateway.
+
+Every message becomes visible five seconds late.
+"""
 
 from testbed import LateDelivery
 from testbed.chaos.call import Call

@@ -1,4 +1,7 @@
-"""Calls of AWS services, requests to REST APIs and invokes of functions, at the gateway."""
+"""Calls of AWS services, requests to REST APIs and invokes of functions, at the gateway.
+
+Every call of Kinesis takes 150 to 250 ms longer.
+"""
 
 from testbed import Latency
 from testbed.chaos.call import Call

@@ -1,4 +1,8 @@
-"""A table of the architecture's database, straight at the server."""
+"""A table of the architecture's database, straight at the server.
+
+From second 10 to 13 nobody else reads or writes the table `orders`. A handler that tries to waits, or
+times out.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator

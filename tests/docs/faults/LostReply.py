@@ -1,4 +1,7 @@
-"""Calls of AWS services, requests to REST APIs and invokes of functions, at the gateway."""
+"""Calls of AWS services, requests to REST APIs and invokes of functions, at the gateway.
+
+One SendMessage in ten happens, and its answer is lost. An SDK sends the message again.
+"""
 
 from testbed import LostReply
 from testbed.chaos.call import RESET, Call

@@ -1,4 +1,7 @@
-"""Execution environments of functions, in the data plane."""
+"""Execution environments of functions, in the data plane.
+
+Every environment of `store` runs out of memory 0.2 s into an invoke, or when the handler is done, if that is sooner.
+"""
 
 from testbed import OutOfMemory
 from testbed.chaos.call import Call

@@ -1,4 +1,7 @@
-"""LocalStack or Postgres as a whole: processes, or containers."""
+"""LocalStack or Postgres as a whole: processes, or containers.
+
+From second 10 to 12 Postgres is frozen. Then it goes on.
+"""
 
 import asyncio
 

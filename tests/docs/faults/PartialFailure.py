@@ -1,4 +1,7 @@
-"""Operations with entries of SQS, Kinesis, SNS, EventBridge and DynamoDB, at the gateway."""
+"""Operations with entries of SQS, Kinesis, SNS, EventBridge and DynamoDB, at the gateway.
+
+In every PutRecords about a quarter of the records fail. The status is 200 all the same; only `FailedRecordCount` tells.
+"""
 
 from testbed import PartialFailure
 from testbed.chaos.call import Call

@@ -1,4 +1,7 @@
-"""The wire between functions and Postgres, each connection by itself."""
+"""The wire between functions and Postgres, each connection by itself.
+
+Statements and their results pass at 10,000 bytes per second.
+"""
 
 from testbed import PostgresBandwidth
 from testbed.chaos.call import Call

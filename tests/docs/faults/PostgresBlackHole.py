@@ -1,4 +1,7 @@
-"""The wire between functions and Postgres."""
+"""The wire between functions and Postgres.
+
+A connection that is used from second 10 to 12 is silent for 30 s. Has the client a timeout?
+"""
 
 from testbed import PostgresBlackHole
 from testbed.chaos.call import Call

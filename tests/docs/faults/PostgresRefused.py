@@ -1,4 +1,7 @@
-"""The start of connections to Postgres."""
+"""The start of connections to Postgres.
+
+About half of the connections are refused, as if too many were open.
+"""
 
 from testbed import PostgresRefused
 from testbed.chaos.call import AwsError, Call

@@ -1,4 +1,7 @@
-"""The wire between functions and Postgres."""
+"""The wire between functions and Postgres.
+
+One COMMIT in five is executed, and the connection breaks before the reply: the order is stored, and nobody knows.
+"""
 
 from testbed import PostgresReset
 from testbed.chaos.call import RESET, Call

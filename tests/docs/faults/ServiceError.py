@@ -1,4 +1,7 @@
-"""Calls of AWS services, and requests to REST APIs, at the gateway."""
+"""Calls of AWS services, and requests to REST APIs, at the gateway.
+
+Every PutItem is executed, and its caller is told of an internal error: the item is there.
+"""
 
 from testbed import ServiceError
 from testbed.chaos.call import AwsError, Call

@@ -1,4 +1,7 @@
-"""The wire between functions and Postgres: each round trip is held back before the server sees it."""
+"""The wire between functions and Postgres: each round trip is held back before the server sees it.
+
+From second 10 to 25 every round trip takes 60 to 100 ms longer.
+"""
 
 from testbed import SlowPostgres
 from testbed.chaos.call import Call

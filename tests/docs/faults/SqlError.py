@@ -1,4 +1,7 @@
-"""Statements and commits, on the wire between functions and Postgres; Postgres does not execute them."""
+"""Statements and commits, on the wire between functions and Postgres; Postgres does not execute them.
+
+Every first attempt to commit fails as a serialization failure. Who repeats the transaction gets through.
+"""
 
 from testbed import SqlError
 from testbed.chaos.call import AwsError, Call

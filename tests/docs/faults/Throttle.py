@@ -1,4 +1,7 @@
-"""Calls of AWS services, and requests to REST APIs, at the gateway; the call is not executed."""
+"""Calls of AWS services, and requests to REST APIs, at the gateway; the call is not executed.
+
+From second 10 to 25 about half of the attempts to send a message are throttled.
+"""
 
 from testbed import Throttle
 from testbed.chaos.call import AwsError, Call

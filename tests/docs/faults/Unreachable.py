@@ -1,4 +1,7 @@
-"""Calls of AWS services, requests to REST APIs and invokes of functions, at the gateway."""
+"""Calls of AWS services, requests to REST APIs and invokes of functions, at the gateway.
+
+Every call of SNS hangs for five seconds. Then the connection breaks, and nothing has happened.
+"""
 
 from testbed import Unreachable
 from testbed.chaos.call import RESET, Call
