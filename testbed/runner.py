@@ -70,18 +70,12 @@ async def run_scenario(
     async with testbed as bed:
         run = _Run(bed, scenario, options, folder, earlier, tell)
         await run.try_all(requests, show)
-        verdict = run.verdict()
+        verdict = run.written_down()  # before the testbed stops: what interrupts that takes nothing from the run
         if keep and run.broken_by is None:
-            write_down(folder, verdict)
             await keep(bed, verdict)
-            return verdict
-    if run.broken_by is None:
-        write_down(folder, verdict)
-        return verdict
-    with suppress(TestbedError):  # a second message would hide what ended the run
-        folder.write_json(BROKEN_OFF, {"reason": _reason(run.broken_by)})
-        write_down(folder, verdict)
-    raise run.broken_by
+    if run.broken_by is not None:
+        raise run.broken_by
+    return verdict
 
 
 async def run_on(
@@ -97,8 +91,7 @@ async def run_on(
     requests = _planned(scenario, options.seed)
     run = _Run(bed, scenario.with_poisoned_invokes(requests), options, folder, None, tell)
     await run.try_all(requests, show)
-    verdict = run.verdict()
-    write_down(folder, verdict)
+    verdict = run.written_down()
     if run.broken_by is not None:
         raise run.broken_by
     return verdict
@@ -161,12 +154,23 @@ class _Run:
                 if hits is not None:
                     self._tell(missed_line(architecture.name, len(hits), trial.missed))
 
-    def verdict(self) -> RunVerdict:
-        """The verdict; unknown for each architecture whose trial came to no end."""
+    def written_down(self) -> RunVerdict:
+        """The verdict, in the run folder now; unknown for each architecture whose trial came to no end.
+
+        Raises:
+            HarnessError: It cannot be written, and nothing else ended the run before.
+        """
         found = {each.name: self._found.get(each.name, _NOT_REACHED) for each in self._scenario.architectures}
-        return RunVerdict(
+        verdict = RunVerdict(
             scenario=self._scenario.name, seed=self._options.seed, engine=self._engine, architectures=found
         )
+        if self.broken_by is None:
+            write_down(self._folder, verdict)
+            return verdict
+        with suppress(TestbedError):  # a second message would hide what ended the run
+            self._folder.write_json(BROKEN_OFF, {"reason": _reason(self.broken_by)})
+            write_down(self._folder, verdict)
+        return verdict
 
 
 _NOT_REACHED: Final = ArchitectureVerdict(Facts(), tuple(blind_spots(died="the run had broken off before its turn")))

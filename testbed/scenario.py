@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from operator import add
 from random import Random
+from reprlib import repr as short
 from typing import Any, Final, Protocol
 
 from testbed.chaos.fault import CallFault, Fault
@@ -88,12 +89,29 @@ class Deployment:
         stored: Where stored orders are.
         dead_letters: Queues and destinations that hold what was given up.
         sources: Queues and streams that hold what is still to be done; the drain waits until they are empty.
+
+    Raises:
+        UsageError: A field is something else.
     """
 
     url: str
     stored: Destination = field(default_factory=Table)
     dead_letters: Sequence[Destination] = ()
     sources: Sequence[Source] = ()
+
+    def __post_init__(self) -> None:
+        if not str(self.url).startswith(("http://", "https://")):
+            raise UsageError(
+                f"Deployment(url={self.url!r}) is no URL of http or https",
+                "aws.rest_api_url() has that of a REST API, create_function_url_config() that of a function",
+            )
+        places = {"stored": [self.stored], "dead_letters": self.dead_letters, "sources": self.sources}
+        for name, given in places.items():
+            if not _is_list(given, lambda place: callable(getattr(place, "ids", None))):
+                raise UsageError(
+                    f"Deployment({name}={short(getattr(self, name))}) does not say where orders are",
+                    'as stored=Table("orders"), dead_letters=[Queue("dead")]; see docs/writing-a-scenario.md',
+                )
 
 
 class Deploy(Protocol):
@@ -114,6 +132,9 @@ class Architecture:
         deploy: Creates it.
         expectations: What must hold of it.
         chaos: Faults for what only this architecture has, on top of the scenario's.
+
+    Raises:
+        UsageError: ``expectations`` or ``chaos`` is no list of these.
     """
 
     name: str
@@ -121,6 +142,10 @@ class Architecture:
     deploy: Deploy
     expectations: Sequence[Expectation]
     chaos: Sequence[Fault] = ()
+
+    def __post_init__(self) -> None:
+        _check_list(f"architecture {self.name!r}", "expectations", self.expectations, Expectation)
+        _check_list(f"architecture {self.name!r}", "chaos", self.chaos, Fault)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +219,9 @@ class Scenario:
         chaos: What goes wrong meanwhile.
         profile: AWS's numbers, such as ``profiles.legacy`` or ``profiles.aws.compress(60)``.
         drain_seconds: How long after the traffic the sources may take to become empty.
+
+    Raises:
+        UsageError: A field is something else, or two of them do not fit together.
     """
 
     name: str
@@ -206,6 +234,8 @@ class Scenario:
     drain_seconds: float = 60.0
 
     def __post_init__(self) -> None:
+        _check_list(f"scenario {self.name!r}", "architectures", self.architectures, Architecture)
+        _check_list(f"scenario {self.name!r}", "chaos", self.chaos, Fault)
         names = [architecture.name for architecture in self.architectures]
         if not names or len(set(names)) < len(names):
             raise UsageError(f"scenario {self.name!r} needs architectures with a name of their own each, has {names}")
@@ -263,6 +293,15 @@ class Scenario:
                     f"scenario {self.name!r} has no architecture {name!r}", f"its architectures: {', '.join(known)}"
                 )
         return replace(self, architectures=[known[name] for name in names]) if names else self
+
+
+def _check_list(owner: str, name: str, values: object, kind: type) -> None:
+    if not _is_list(values, lambda value: isinstance(value, kind)):
+        raise UsageError(f"{owner}: {name}={short(values)} is no list of {kind.__name__}s", f"as {name}=[...]")
+
+
+def _is_list(values: object, fits: Callable[[object], bool]) -> bool:
+    return isinstance(values, Sequence) and not isinstance(values, str) and all(map(fits, values))
 
 
 def _scaled_windows(faults: Sequence[Fault], factor: float) -> list[Fault]:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from reprlib import repr as short
 from typing import Any, Final
 
 from testbed.chaos.catalogue import to_json
@@ -316,7 +317,7 @@ async def deployed(scenario: Scenario, architecture: Architecture, aws: Aws, db:
     """Set up the database of ``architecture`` and deploy it.
 
     Raises:
-        UsageError: The schema or ``deploy`` fails, with the lines of the scenario that did.
+        UsageError: The schema or ``deploy`` fails, with the lines of the scenario that did, or returns something else.
     """
     try:
         if scenario.database.schema:
@@ -327,13 +328,19 @@ async def deployed(scenario: Scenario, architecture: Architecture, aws: Aws, db:
             "it is the SQL in Scenario(database=Database(schema=...))",
         ) from error
     try:
-        return await in_daemon_thread(lambda: architecture.deploy(aws, db))
+        deployment = await in_daemon_thread(lambda: architecture.deploy(aws, db))
     except TestbedError:
         raise
     except Exception as error:
         raise UsageError(
             f"deploying architecture {architecture.name!r} failed:\n{shortened(error)}", "mend its deploy()"
         ) from error
+    if not isinstance(deployment, Deployment):
+        raise UsageError(
+            f"deploying architecture {architecture.name!r} gave {short(deployment)}, which is no Deployment",
+            "let its deploy() end with: return Deployment(url=...)",
+        )
+    return deployment
 
 
 def _is_quiet(status: dict[str, Any], since: float) -> bool:

@@ -1,4 +1,4 @@
-"""Why requests were not acknowledged: one cause for each, from the client's view and from the journal."""
+"""Why orders were not acknowledged: one cause for each attempt, from the client's view and from the journal."""
 
 import sys
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ _CLIENT_MISTAKES: Final = frozenset(range(400, 500)) - {HTTPStatus.TOO_MANY_REQU
 
 
 class Failures:
-    """The attempts of one architecture that were not acknowledged, and why; see `causes`.
+    """The orders of one architecture that were never acknowledged, and why; see `causes`.
 
     Args:
         attempts: The first to `add`.
@@ -25,13 +25,15 @@ class Failures:
         self._ids: dict[str, set[str]] = {}
         self._open: list[tuple[str, str, str]] = []  # trace, id, and the cause if the journal says nothing
         self._traces: set[str] = set()
+        self._acknowledged: set[str] = set()
         self._journalled: dict[str, str] = {}
         for attempt in attempts:
             self.add(attempt)
 
     def add(self, attempt: Attempt) -> None:
-        """Take in the next attempt; only one that was not acknowledged needs memory."""
+        """Take in the next attempt; of one that was acknowledged only its id is kept."""
         if attempt.outcome is Outcome.ACKNOWLEDGED:
+            self._acknowledged.add(attempt.id)
             return
         if attempt.poison and attempt.poison not in FIT and attempt.status in _CLIENT_MISTAKES:
             self._ids.setdefault(POISON, set()).add(attempt.id)
@@ -48,15 +50,19 @@ class Failures:
             self._journalled[hop["trace"]] = sys.intern(_WORDS.get(hop["cause"], hop["cause"]))
 
     def causes(self) -> dict[str, set[str]]:
-        """The ids of these attempts, by cause."""
+        """The ids of these orders, by cause."""
         ids = {cause: set(known) for cause, known in self._ids.items()}
         for trace, id_, otherwise in self._open:
             ids.setdefault(self._journalled.get(trace, otherwise), set()).add(id_)
-        return ids
+        never = {cause: known - self._acknowledged for cause, known in ids.items()}
+        return {cause: known for cause, known in never.items() if known}
 
 
 def causes(attempts: Iterable[Attempt], hops: Iterable[Mapping[str, Any]]) -> dict[str, set[str]]:
-    """The ids of the attempts that were not acknowledged, by cause.
+    """The ids of which no attempt was acknowledged, by the causes of their attempts.
+
+    An order of which another attempt was acknowledged was accepted, whatever the others were told: a repeat, for
+    example, that it is there already.
 
     A request that was made unfit on purpose, and refused as the client's mistake (4xx), has the cause "poison". For the
     others, those that are only odd (`FIT`) among them, the cause is the error that the answer itself named; else what

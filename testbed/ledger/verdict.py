@@ -15,6 +15,7 @@ from testbed.errors import EXIT_INVALID, EXIT_UNKNOWN, EXIT_VALID, UsageError
 from testbed.ledger.latency import Latency
 from testbed.ledger.pace import Pace
 from testbed.ledger.reconcile import Ledger
+from testbed.printable import printable
 
 SCHEMA_VERSION: Final = 1
 _AT_ANY_SPEED: Final = ("lost", "duplicated", "unexpected", "refused_but_stored", "poison_stored")
@@ -83,7 +84,7 @@ class Facts:
         latency_ms: Latency of the acknowledged requests.
         resources: Peaks and counts.
         faults: Armed and fired faults.
-        causes: Ids of the attempts that were not acknowledged, by cause; not part of ``verdict.json``.
+        causes: Ids of which no attempt was acknowledged, by cause; not part of ``verdict.json``.
     """
 
     ledger: Ledger = field(default_factory=Ledger)
@@ -111,8 +112,8 @@ class Expectation:
         try:
             holds, observed = self.check(facts)
         except Exception as error:  # noqa: BLE001 - a user's check; its error is the observation, never a pass
-            return Claim(self.claim, None, f"its check failed: {type(error).__name__}: {error}")
-        return Claim(self.claim, None if holds is None else bool(holds), observed)
+            return Claim(self.claim, None, printable(f"its check failed: {type(error).__name__}: {error}"))
+        return Claim(self.claim, None if holds is None else bool(holds), printable(observed))
 
 
 def blind_spots(

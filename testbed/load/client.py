@@ -13,6 +13,7 @@ import aiohttp
 
 from testbed.ledger.history import Attempt, Outcome
 from testbed.load.orders import Request
+from testbed.printable import printable
 from testbed.trace import HEADER, trace_header
 
 _UNDECIDED: Final = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT})
@@ -216,10 +217,10 @@ def _trace(request: Request) -> str:
 
 
 def _named_error(body: bytes) -> str | None:
-    """The ``error`` of a JSON body, where it is a text."""
+    """The ``error`` of a JSON body, where it is a text; what is wrong in an order may come back in it."""
     try:
         document: Any = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     error = document.get("error") if isinstance(document, dict) else None
-    return error if isinstance(error, str) else None
+    return printable(error) if isinstance(error, str) else None

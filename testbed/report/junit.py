@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Final
 
+from testbed.printable import printable
 from testbed.report.folder import ArchitectureVerdict, Expectation, Verdict
 
 FILE_NAME: Final = "junit.xml"
@@ -39,8 +40,8 @@ def _suite(root: ET.Element, name: str, architecture: ArchitectureVerdict) -> No
     suite.set("failures", str(states.count(False)))
     suite.set("errors", str(states.count(None)))
     for expectation in expectations:
-        case = ET.SubElement(suite, "testcase", classname=name, name=_text(expectation["claim"]))
-        observed = _text(expectation["observed"])
+        case = ET.SubElement(suite, "testcase", classname=name, name=printable(expectation["claim"]))
+        observed = printable(expectation["observed"])
         if expectation["holds"] is None:
             ET.SubElement(case, "error", type="unknown", message=observed)
         elif not expectation["holds"]:
@@ -51,8 +52,3 @@ def _suite(root: ET.Element, name: str, architecture: ArchitectureVerdict) -> No
 
 def _nothing_claimed() -> Expectation:
     return {"claim": "the run came to a verdict", "holds": None, "observed": "no expectation was checked"}
-
-
-def _text(text: str) -> str:
-    """Without the control characters that no XML document may hold."""
-    return "".join(char if char.isprintable() or char in "\t\n" else "\N{REPLACEMENT CHARACTER}" for char in text)

@@ -108,6 +108,9 @@ class FakeBed:
     async def died(self) -> EngineDiedError:
         return await asyncio.shield(self.death)
 
+    async def stop(self) -> None:
+        """In no time."""
+
 
 class Ids:
     """A place that holds the orders of these indices."""
@@ -162,6 +165,7 @@ async def bed(monkeypatch: pytest.MonkeyPatch) -> FakeBed:
     @asynccontextmanager
     async def running_testbed(**_: Any) -> AsyncIterator[FakeBed]:
         yield fake
+        await fake.stop()
 
     monkeypatch.setattr(runner_module, "running_testbed", running_testbed)
     return fake
@@ -497,6 +501,33 @@ async def test_a_kept_run_is_written_down_before_it_is_kept(bed: FakeBed, folder
     verdict = await run(deploying(a=deployed(shop, Ids(*range(ORDERS)))), folder, keep=keep)
     assert seen == [(bed, "valid")]
     assert verdict.verdict == "valid"
+
+
+async def test_what_ends_the_end_takes_nothing_from_a_run(
+    bed: FakeBed, folder: RunFolder, shop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while everything is stopped: the run is written down already."""
+    stopping = asyncio.Event()
+
+    async def stop() -> None:
+        stopping.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(bed, "stop", stop)
+    task = asyncio.create_task(run(deploying(a=deployed(shop, Ids(*range(ORDERS)))), folder))
+    await stopping.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert written(folder)["verdict"] == "valid"
+    assert {"report.html", "junit.xml"} <= {path.name for path in folder.path.iterdir()}
+
+
+@pytest.mark.usefixtures("bed")
+async def test_a_deploy_that_says_nothing_is_the_scenario_s_mistake(folder: RunFolder) -> None:
+    """Its ``return`` is missing."""
+    with pytest.raises(UsageError, match="deploying architecture 'a' gave None, which is no Deployment"):
+        await run(deploying(a=lambda _aws, _db: None), folder)
 
 
 @pytest.mark.usefixtures("bed")

@@ -15,11 +15,13 @@ from testbed import (
     Deployment,
     PartDown,
     Poison,
+    Queue,
     Scenario,
     SlowPostgres,
     Spike,
     Throttle,
     Traffic,
+    claims,
 )
 from testbed.chaos.fault import CallFault
 from testbed.chaos.trigger import Trigger
@@ -148,3 +150,33 @@ def test_clients_talk_to_the_one_endpoint() -> None:
     aws = Aws("http://127.0.0.1:1")
     assert aws.client("sqs").meta.endpoint_url == "http://127.0.0.1:1"
     assert aws.rest_api_url("abc", "live") == "http://127.0.0.1:1/restapis/abc/live/_user_request_"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"url": ""}, "is no URL"),
+        ({"url": "localhost:4566/x"}, "is no URL"),
+        ({"url": None}, "is no URL"),
+        ({"stored": "orders"}, r"Deployment\(stored='orders'\) does not say where orders are"),
+        ({"dead_letters": ["dead"]}, "dead_letters"),
+        ({"sources": Queue("orders")}, "sources"),
+    ],
+)
+def test_a_deployment_that_leads_nowhere_is_refused(given: dict[str, Any], said: str) -> None:
+    """At once, and not when all the traffic is over."""
+    with pytest.raises(UsageError, match=said):
+        Deployment(**{"url": "http://127.0.0.1:1", **given})
+
+
+def test_what_is_no_list_is_refused() -> None:
+    """A comma that is missing behind the only entry is what it mostly is."""
+    claim = claims.no_acknowledged_order_is_lost()
+    with pytest.raises(UsageError, match=r"architecture 'a': expectations=.* is no list of Expectations"):
+        Architecture(name="a", summary="", deploy=no_deploy, expectations=claim)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"chaos=.* is no list of Faults"):
+        Architecture(name="a", summary="", deploy=no_deploy, expectations=[claim], chaos=["Throttle"])  # type: ignore[list-item]
+    with pytest.raises(UsageError, match=r"scenario 's': architectures=.* is no list of Architectures"):
+        scenario(architectures="a")
+    with pytest.raises(UsageError, match=r"scenario 's': chaos=.* is no list of Faults"):
+        scenario(chaos=Throttle(service="sqs"))

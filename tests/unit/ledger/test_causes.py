@@ -61,13 +61,12 @@ def test_the_cause_comes_from_the_one_who_knows_best(
 
 
 def test_each_cause_names_all_its_orders() -> None:
-    """An order that was tried three times, and failed in two ways, is under both causes, once each."""
+    """An order that was tried in vain three times, and failed in two ways, is under both causes, once each."""
     history = [
         attempt("a"),
         attempt("a", status=503, error="database full"),
         attempt("a"),
         attempt("b", status=503, error="database full"),
-        attempt("a", outcome=Outcome.ACKNOWLEDGED, status=202),
         attempt("c"),
     ]
     assert causes(history, [FULL]) == {"database full": {"a", "b"}, "throttle": {"a"}, "HTTP 500": {"c"}}
@@ -84,6 +83,14 @@ def test_causes_can_be_asked_while_the_journal_is_read() -> None:
 def test_acknowledged_attempts_have_no_cause() -> None:
     """A hop that failed and was retried with success refused nobody."""
     assert causes([attempt(outcome=Outcome.ACKNOWLEDGED, status=200)], [FULL]) == {}
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_an_order_that_was_accepted_has_no_cause(first: int) -> None:
+    """Whatever another attempt of it was told, before or after: a repeat, that it is there already."""
+    accepted, repeated = attempt(outcome=Outcome.ACKNOWLEDGED, status=200), attempt(status=409, error="duplicate")
+    both = [accepted, repeated] if first == 0 else [repeated, accepted]
+    assert causes([*both, attempt("b", error="throttle"), attempt("a")], [FULL]) == {"throttle": {"b"}}
 
 
 def test_broken_requests_that_are_refused_for_it_are_poison() -> None:

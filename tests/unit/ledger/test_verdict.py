@@ -81,6 +81,14 @@ def test_a_check_that_answers_zero_does_not_hold() -> None:
     assert Expectation("c", lambda _: (0, "none")).evaluate(Facts()).holds is False  # type: ignore[arg-type,return-value]
 
 
+@pytest.mark.parametrize(
+    ("observed", "said"), [(3, "3"), ({"throttle"}, "{'throttle'}"), ("a\ud800\0", r"a\ud800\x00"), (None, "None")]
+)
+def test_what_a_check_saw_can_be_written_down_whatever_it_is(observed: Any, said: str) -> None:
+    """It goes into JSON, HTML, XML and onto a terminal."""
+    assert Expectation("c", lambda _: (True, observed)).evaluate(Facts()).observed == said
+
+
 def test_every_blind_spot_is_a_reason_of_its_own() -> None:
     """Each makes the verdict unknown, even next to a claim that fails."""
     claims = blind_spots(
