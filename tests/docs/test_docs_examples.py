@@ -7,6 +7,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ TESTS = [block for block in PYTHON if block.text.startswith("def test_")]
 FRAGMENTS = [block for block in PYTHON if block.text.startswith("aws.")]
 STATEMENTS = [block for block in PYTHON if re.search(r"^fault = [^\n]*\)\n\Z", block.text, re.MULTILINE)]
 """Of faults; test_faults_page.py runs the examples that they are from."""
-OTHERS = FILES + TESTS + FRAGMENTS + STATEMENTS
+PLACES = [block for block in PYTHON if "def ids(self, places):" in block.text]
+OTHERS = FILES + TESTS + FRAGMENTS + STATEMENTS + PLACES
 RUNNABLE = [block for block in PYTHON if block not in OTHERS and block.page not in ELSEWHERE]
 
 
@@ -105,6 +107,32 @@ def test_each_fragment_of_a_deploy_makes_a_deployment(block: Block, monkeypatch:
     }
     exec(compile(block.text, block.page, "exec"), names)  # noqa: S102 - the page is our own
     assert isinstance(names["deployment"], testbed.Deployment)
+
+
+class ListedBuckets:
+    """Places with an S3 that has two pages of objects, and an empty one."""
+
+    def client(self, service: str) -> "ListedBuckets":
+        assert service == "s3"
+        return self
+
+    def get_paginator(self, operation: str) -> "ListedBuckets":
+        assert operation == "list_objects_v2"
+        return self
+
+    def paginate(self, **given: Any) -> list[dict[str, Any]]:
+        validate_parameters(given, service_model("s3").operation_model("ListObjectsV2").input_shape)
+        return [{"Contents": [{"Key": "one"}, {"Key": "two"}]}, {"Contents": [{"Key": "three"}]}, {}]
+
+
+@pytest.mark.parametrize("block", PLACES, ids=label)
+def test_each_place_of_one_s_own_counts_ids(block: Block) -> None:
+    """What is printed is a place as the ledger wants it."""
+    names: dict[str, Any] = {}
+    exec(compile(block.text, block.page, "exec"), names)  # noqa: S102 - the page is our own
+    place = next(each for each in names.values() if hasattr(each, "ids"))()
+    assert place.ids(ListedBuckets()) == Counter(["one", "two", "three"])
+    assert testbed.Deployment(url="http://127.0.0.1", stored=place).stored is place
 
 
 @pytest.mark.parametrize("block", TESTS, ids=label)
