@@ -155,12 +155,11 @@ async def _served(environment: Environment, invocation: Invocation, left: float,
     """Let ``environment`` serve an invoke, for which ``left`` seconds are left, under what faults do to it."""
     delays = [effect for effect in effects if isinstance(effect, HandlerDelayed)]
     delay = sum(effect.seconds for effect in delays)
-    if delay:
+    if delay and left:
         _happened(delays)
         await environment.rest(min(delay, left))
-        if delay >= left and environment.alive:
-            await environment.end()
-            return Event(Kind.TIMEOUT)
+    if delay >= left:
+        return await _out_of_time(environment)
     ending = next((effect for effect in effects if isinstance(effect, Killed | MemoryUsedUp)), None)
     if ending is None:
         return await environment.serve(invocation, left - delay)
@@ -172,6 +171,17 @@ async def _served(environment: Environment, invocation: Invocation, left: float,
         _end(environment, ending)
         event = Event(Kind.EXIT, exit=await environment.end())
     return event
+
+
+async def _out_of_time(environment: Environment) -> Event:
+    """The time of an invoke is over before its handler began: the handler gets no event, and the invoke times out.
+
+    An initialisation in the invoke's own time is bound by the function's timeout (AWS Lambda developer guide, Lambda
+    execution environment lifecycle: failures during the Init phase). One whose environment has ended meanwhile ends so.
+    """
+    was_alive = environment.alive
+    how = await environment.end()
+    return Event(Kind.TIMEOUT) if was_alive else Event(Kind.EXIT, exit=how)
 
 
 async def _served_until(

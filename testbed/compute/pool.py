@@ -296,11 +296,16 @@ def _warm(environment: Environment) -> Start:
 
 
 async def _later(start: Start, seconds: float) -> Start:
-    """The same start, its initialisation so much longer, whether that counts for itself or as the invoke's time."""
-    await start.environment.rest(seconds)
-    if start.init is None:
-        return replace(start, spent=start.spent + seconds)
-    return replace(start, init=start.init + seconds)
+    """The same start, its initialisation so much longer, whether that counts for itself or as the invoke's time.
+
+    The invoke's time is at most what its function has: AWS answers when that is over.
+    """
+    if start.init is not None:
+        await start.environment.rest(seconds)
+        return replace(start, init=start.init + seconds)
+    spent = min(start.spent + seconds, start.environment.function.timeout)
+    await start.environment.rest(max(0.0, spent - start.spent))
+    return replace(start, spent=spent)
 
 
 def _kill(environments: list[Environment]) -> None:

@@ -13,8 +13,10 @@ from deployed import Emulator, StartCompute, until
 from testbed.chaos.call import Effect
 from testbed.chaos.faults.environment_lost import Killed, MemoryUsedUp, StartsSlowly
 from testbed.chaos.faults.invocation import HandlerDelayed
+from testbed.compute.environment import Environment, Event
 from testbed.compute.invoke import Compute
 from testbed.compute.result import InvokeResult
+from testbed.compute.runtime_api import Invocation
 from testbed.semantics.lifecycle import LifecycleProfile
 
 BEFORE, AFTER = Killed("before", 0.0), Killed("after", 0.0)
@@ -157,15 +159,39 @@ async def test_a_slow_cold_start_counts_as_initialisation(compute: Compute) -> N
     assert milliseconds(warm, "Duration") < 400
 
 
-async def test_after_a_crash_a_slow_start_is_the_invokes_own_time(compute: Compute, orders: Path) -> None:
-    """As all of that initialisation is: no Init Duration, and the function's timeout ends it."""
+@pytest.mark.usefixtures("orders")
+async def test_after_a_crash_a_slow_start_is_the_invokes_own_time(compute: Compute) -> None:
+    """As all of that initialisation is: no Init Duration."""
     await invoke(compute, None, BEFORE)
     again = await invoke(compute, {"id": "a"}, StartsSlowly(0.4))
     assert b"Init Duration" not in again.log_tail
     assert milliseconds(again, "Duration") >= 400
+
+
+@pytest.mark.parametrize("ending", [(), (BEFORE, HandlerDelayed(1.0))], ids=["alone", "with other faults"])
+async def test_a_start_that_uses_up_the_time_begins_no_handler(
+    compute: Compute, orders: Path, monkeypatch: pytest.MonkeyPatch, ending: tuple[Effect, ...]
+) -> None:
+    """The answer comes at the timeout, not when the environment would be ready; other faults come too late."""
+    effects, reported = zip(*map(told_by, ending), strict=True) if ending else ((), ())
+    handed: list[Invocation] = []
+    serve = Environment.serve
+
+    async def told(environment: Environment, invocation: Invocation, limit: float) -> Event:
+        handed.append(invocation)
+        return await serve(environment, invocation, limit)
+
     await invoke(compute, None, BEFORE)
-    assert (await invoke(compute, {"id": "b"}, StartsSlowly(2.0))).cause == "timeout"
-    assert (orders / "a.done").exists()
+    monkeypatch.setattr(Environment, "serve", told)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    late = await invoke(compute, {"id": "b"}, StartsSlowly(9.0), *effects)
+    assert loop.time() - began < 6
+    assert (late.cause, handed, (orders / "b.began").exists()) == ("timeout", [], False)
+    assert milliseconds(late, "Duration") == 2000
+    assert not any(event.is_set() for event in reported)
+    assert (await invoke(compute, {"id": "c"})).cause is None
+    assert (orders / "c.done").exists()
 
 
 @pytest.mark.usefixtures("orders")
@@ -180,8 +206,11 @@ async def test_only_the_invoke_that_is_hit_starts_slowly(compute: Compute) -> No
 
 
 @pytest.mark.usefixtures("orders")
-async def test_a_reset_does_not_wait_for_a_slow_start(compute: Compute) -> None:
+@pytest.mark.parametrize("before", [(), (BEFORE,)], ids=["its own time", "the invoke's time"])
+async def test_a_reset_does_not_wait_for_a_slow_start(compute: Compute, before: tuple[Effect, ...]) -> None:
     """The environment that would be ready is gone, and so is the wait for it."""
+    for effect in before:
+        await invoke(compute, None, effect)
     invoked = asyncio.create_task(invoke(compute, None, StartsSlowly(9.0)))
     await until(lambda: any(environment.started for environment in compute._pool._all))
     await compute.reset()
