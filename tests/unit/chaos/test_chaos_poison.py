@@ -172,6 +172,23 @@ def test_what_crashes_or_never_returns_does_so_in_every_function_that_gets_it() 
     assert effects({"body": json.dumps({"id": "o-10"})}) == []
 
 
+@pytest.mark.parametrize("data", ["hello", "h", "abcd=", "abcde===", "", "AAAA==", "ab=c", "\N{SNOWMAN}"])
+def test_data_that_are_not_base64_are_a_text_as_any_other(data: str) -> None:
+    """Every event may have a member of that name; only Kinesis puts base64 into it, beside which it may stand."""
+    hits = key("o-1").armed(1, "fault")
+    record = base64.b64encode(b'{"id": "o-1"}').decode()
+    assert not hits(invoked({"id": "o-2", "data": data}))
+    assert hits(invoked({"id": "o-1", "data": data}))
+    assert hits(invoked({"Records": [{"data": data}, {"data": record}]}))
+
+
+@pytest.mark.parametrize("before", ["", ".", ".."])
+def test_data_of_every_length_are_decoded(before: str) -> None:
+    """With two characters of padding, one, or none."""
+    data = base64.b64encode(f"{before} o-1".encode()).decode()
+    assert key("o-1").armed(1, "fault")(invoked({"data": data}))
+
+
 def test_what_crashes_can_be_kept_to_one_function() -> None:
     """The others pass it on."""
     faults = Poison(kinds=("crashes",), functions=("store",), name="bad").of_invokes([("crashes", "o-1")])
