@@ -52,7 +52,8 @@ class Schedule:
     has fired when it is decided; any other when whoever carries it out says that it `happened`.
 
     Attributes:
-        broken: What a trigger of somebody's own raised first; its fault hits nothing then. Empty where none raised.
+        broken: What a trigger raised first, of somebody's own as a rule; its fault does not hit the call of which it
+            was asked. Empty where none raised.
     """
 
     def __init__(
@@ -133,17 +134,24 @@ class Schedule:
             seen = replace(call, at=call.at - armed.since) if armed.since else call
             if answering and _is_masked(armed.fault.inject(seen, armed.seed), answering):
                 continue  # its trigger is not asked: what counts calls counts those alone that the fault can act on
-            try:
-                if not armed.hits(seen):
-                    continue
-            except UsageError as error:
-                self.broken = self.broken or error.message
+            if not self._hits(armed, seen):
                 continue
             injection = self._hit(armed, call, armed.fault.inject(seen, armed.seed))
             if answering is None and injection.answer is not None:
                 answering = injection
             found.append(injection)
         return Decision(tuple(found)) if found else None
+
+    def _hits(self, armed: Armed, call: Call) -> bool:
+        """Whether a fault hits ``call``. What its trigger raises is the run's to tell: the call itself goes on."""
+        try:
+            return armed.hits(call)
+        except UsageError as error:
+            self.broken = self.broken or error.message
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            raised = f"{type(error).__name__}: {error}"
+            self.broken = self.broken or f"the trigger of the fault {armed.fault.name!r} raised {raised}"
+        return False
 
     def _hit(self, armed: Armed, call: Call, injection: Injection) -> Injection:
         """``injection``, which has fired if it is certain, and fires when it `happened` else."""
@@ -184,9 +192,11 @@ class Schedule:
 
 def _is_masked(injection: Injection, answering: Injection) -> bool:
     """Whether an injection can do nothing to a call that is answered so: not executed perhaps, or answered already."""
+    if injection.answer is not None:
+        return True  # with all that belongs to its answer, such as the time that a connection hangs before it breaks
     if injection.delay:
         return False
-    return not answering.executed or injection.answer is not None or not (injection.delay_after or injection.effect)
+    return not (answering.executed and (injection.delay_after or injection.effect))
 
 
 def named(faults: Sequence[Fault]) -> list[Fault]:

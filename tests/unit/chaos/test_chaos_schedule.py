@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from testbed.chaos.call import AwsError, Call, Decision, Injection
+from testbed.chaos.call import RESET, AwsError, Call, Decision, Injection
 from testbed.chaos.catalogue import faults_from_json, to_json
 from testbed.chaos.fault import CallFault, Fault
 from testbed.chaos.faults.duplicate import Twice
+from testbed.chaos.faults.invocation import InvocationDelay, InvocationError
 from testbed.chaos.faults.latency import Latency
-from testbed.chaos.faults.lost_reply import LostReply
+from testbed.chaos.faults.lost_reply import LostReply, Unreachable
 from testbed.chaos.faults.poison import Poison
 from testbed.chaos.faults.slow_postgres import SlowPostgres
 from testbed.chaos.faults.throttle import Throttle
@@ -138,6 +139,39 @@ def test_a_delay_before_the_answer_of_another_counts() -> None:
     schedule = Schedule([THROTTLED, Latency(name="slow", service="sqs", latency_ms=5, when=at_most(1))], 1)
     assert [decision.delay for decision in (schedule.decide(CALL), schedule.decide(CALL)) if decision] == [0.005, 0]
     assert schedule.fired == {"t": 2, "slow": 1}
+
+
+HANG = Unreachable(name="hang", service="sqs", kind="hang", hang_seconds=3)
+
+
+@pytest.mark.parametrize("answering", [LostReply(name="first", service="sqs"), Throttle(name="first", service="sqs")])
+def test_a_delay_that_belongs_to_an_answer_is_masked_with_it(answering: CallFault) -> None:
+    """A connection does not hang before it breaks where another fault has answered; where it comes first it does."""
+    schedule = Schedule([answering, HANG], 1)
+    decision = schedule.decide(CALL)
+    assert decision is not None
+    assert [(each.fault, each.delay) for each in decision.injections] == [("first", 0)]
+    decision.injections[0].happened()
+    assert schedule.fired == {"first": 1, "hang": 0}
+    schedule = Schedule([HANG, answering], 1)
+    decision = schedule.decide(CALL)
+    assert decision is not None
+    assert (decision.delay, decision.answering) == (3, Injection("hang", 3, RESET))
+    assert schedule.fired == {"hang": 1, "first": 0}
+
+
+@pytest.mark.parametrize("prevented", [True, False])
+def test_a_handler_that_begins_later_counts_where_it_runs(*, prevented: bool) -> None:
+    """Of an invoke that fails all the same its time is spent; the way to Lambda is slow either way."""
+    failing = InvocationError(name="error", prevent_execution=prevented)
+    slow = Latency(name="slow", service="lambda", latency_ms=5)
+    decision = Schedule([failing, InvocationDelay(name="delay", seconds=1), slow], 1).decide(
+        replace(CALL, service="lambda", operation="Invoke")
+    )
+    assert decision is not None
+    named = ["error", "slow"] if prevented else ["error", "delay", "slow"]
+    assert [each.fault for each in decision.injections] == named
+    assert decision.delay == 0.005
 
 
 def test_what_a_replay_repeats_counts_where_it_fires() -> None:

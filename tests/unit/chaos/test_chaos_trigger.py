@@ -1,6 +1,7 @@
 """Triggers: what each one selects, and how they combine."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
@@ -8,6 +9,7 @@ from testbed.chaos.call import Call
 from testbed.chaos.faults.throttle import Throttle
 from testbed.chaos.schedule import Schedule
 from testbed.chaos.trigger import (
+    Predicate,
     Trigger,
     at_most,
     attempts,
@@ -145,6 +147,30 @@ def test_a_function_that_raises_hits_nothing_and_is_told() -> None:
     _check_triggers({"broken_trigger": ""})
     with pytest.raises(UsageError, match="raised ZeroDivisionError"):
         _check_triggers({"broken_trigger": schedule.broken})
+
+
+def test_whatever_a_trigger_raises_is_told_and_the_call_goes_on() -> None:
+    """A call that is lost would look like what a fault has done; the first error is kept, and other faults act."""
+
+    @dataclass(frozen=True)
+    class Careless(Trigger):
+        def armed(self, seed: int, fault: str) -> Predicate:
+            del seed, fault
+            return lambda call: call.order is not None and 1 // (call.order - 6) > 0
+
+        def to_json(self) -> dict[str, Any]:
+            return {"careless": 1}
+
+    own = Throttle(service="sqs", name="own", when=fails_at_the_second)
+    schedule = Schedule(
+        [Throttle(service="sqs", name="c", when=~Careless()), own, Throttle(service="sqs", name="t")], 1
+    )
+    for attempt in (1, 2):
+        decision = schedule.decide(replace(CALL, attempt=attempt))
+        assert decision is not None
+        assert [each.fault for each in decision.injections] == ["t"]
+    told = "integer division or modulo by zero"
+    assert schedule.broken == f"the trigger of the fault 'c' raised ZeroDivisionError: {told}"
 
 
 @pytest.mark.parametrize(
