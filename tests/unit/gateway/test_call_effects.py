@@ -393,6 +393,29 @@ async def test_an_invoke_is_executed_twice(world: World) -> None:
     assert [line["effect"] for line in world.journal.of("fault")] == ["executed twice"]
 
 
+@pytest.mark.parametrize(
+    ("service", "method", "params", "exception"),
+    [
+        ("sns", "publish", {"TopicArn": TOPIC, "Message": "m"}, "InternalErrorException"),
+        ("cloudwatch", "list_metrics", {}, "InternalServiceFault"),
+        ("dynamodbstreams", "get_records", {"ShardIterator": "i"}, "InternalServerError"),
+        ("ssm", "get_parameter", {"Name": "p"}, "InternalServerError"),
+        ("secretsmanager", "get_secret_value", {"SecretId": "s"}, "InternalServiceError"),
+        ("kinesis", "put_record", {"StreamName": "s", "Data": b"1", "PartitionKey": "1"}, "InternalFailureException"),
+        ("scheduler", "list_schedules", {}, "InternalServerException"),
+        ("iam", "list_roles", {}, "ServiceFailureException"),
+    ],
+)
+async def test_a_failure_is_caught_as_the_exception_of_its_service(
+    world: World, service: str, method: str, params: dict[str, Any], exception: str
+) -> None:
+    """In each protocol: forms, JSON, REST and CBOR."""
+    world.arm(ServiceError(service=service))
+    with pytest.raises(getattr(world.client(service).exceptions, exception)) as caught:
+        await asyncio.to_thread(getattr(world.client(service), method), **params)
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 500
+
+
 async def test_effects_and_a_lost_reply_come_together(world: World) -> None:
     """Two faults on one call: the batch happens in part, twice, and nobody hears of it."""
     respond(world, taken_by_queue)
