@@ -359,6 +359,60 @@ async def test_messages_are_sent_late(world: World) -> None:
     assert parse_qs(late.body.decode()) == {"Action": ["SendMessage"], "MessageBody": ["m & m"], "DelaySeconds": ["27"]}
 
 
+def json_request(operation: str, **members: object) -> Inbound:
+    """A request to SQS in JSON, whatever botocore would say of it."""
+    signed = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/sqs/aws4_request, Signature=0"
+    headers = {"X-Amz-Target": f"AmazonSQS.{operation}", "Content-Type": "application/x-amz-json-1.0"}
+    body = json.dumps({"QueueUrl": QUEUE, **members}).encode()
+    return Inbound("POST", "/", CIMultiDict({**headers, "Authorization": signed}), body)
+
+
+@pytest.mark.parametrize("delay", [901, 1000, -1, -3, "abc", "5", True, 2.5, [1]])
+async def test_a_delay_that_sqs_refuses_stays_as_it_is(world: World, delay: object) -> None:
+    """It is for SQS to say so, of a message by itself and of an entry; its neighbours are late all the same."""
+    world.emulator.answers(SENT_ONE)
+    world.arm(LateDelivery(seconds=5))
+    await world.gateway.handle(json_request("SendMessage", MessageBody="m", DelaySeconds=delay))
+    assert [each.get("DelaySeconds") for each in sent(world)] == [delay]
+    entry = {"Id": "a", "MessageBody": "m", "DelaySeconds": delay}
+    await world.gateway.handle(json_request("SendMessageBatch", Entries=[entry], DelaySeconds="of no meaning"))
+    assert sent(world)[-1]["Entries"] == [entry]
+    assert world.journal.of("fault") == []
+    neighbour = {"Id": "b", "MessageBody": "m", "DelaySeconds": 0}
+    await world.gateway.handle(json_request("SendMessageBatch", Entries=[entry, neighbour, {"Id": "c"}]))
+    assert [each["DelaySeconds"] for each in sent(world)[-1]["Entries"]] == [delay, 5, 5]
+    assert len(world.journal.of("fault")) == 1
+
+
+@pytest.mark.parametrize("delay", ["901", "1000", "-3", "abc", "", "2.5", "+5", "²"])
+async def test_a_delay_that_sqs_refuses_in_a_form_stays_as_it_is(world: World, delay: str) -> None:
+    """Its fields are texts, of which digits are a number."""
+    world.emulator.answers(SENT_ONE)
+    world.arm(LateDelivery(seconds=5))
+    await world.gateway.handle(form_request({"Action": "SendMessage", "MessageBody": "m", "DelaySeconds": delay}))
+    fields = {"Action": "SendMessageBatch"}
+    for number, each in ((1, delay), (2, "7")):
+        fields[f"SendMessageBatchRequestEntry.{number}.Id"] = str(number)
+        fields[f"SendMessageBatchRequestEntry.{number}.DelaySeconds"] = each
+    assert world.journal.of("fault") == []
+    await world.gateway.handle(form_request(fields))
+    alone, batch = (parse_qs(each.body.decode(), keep_blank_values=True) for each in world.emulator.received)
+    assert alone["DelaySeconds"] == [delay]
+    assert batch["SendMessageBatchRequestEntry.1.DelaySeconds"] == [delay]
+    assert batch["SendMessageBatchRequestEntry.2.DelaySeconds"] == ["12"]
+    assert len(world.journal.of("fault")) == 1
+
+
+@pytest.mark.parametrize("entries", [None, "ab", [3], [], {"Id": "a"}])
+async def test_entries_that_are_none_go_through_as_they_came(world: World, entries: object) -> None:
+    """SQS says what is wrong with them."""
+    world.emulator.answers(*REFUSED)
+    world.arm(LateDelivery(seconds=5))
+    reply = await world.gateway.handle(json_request("SendMessageBatch", Entries=entries))
+    assert (reply.status, sent(world)) == (400, [{"QueueUrl": QUEUE, "Entries": entries}])
+    assert world.journal.of("fault") == []
+
+
 async def test_messages_of_fifo_queues_are_left_alone(world: World) -> None:
     """They take no delay, and the fault has not fired."""
     world.arm(LateDelivery(seconds=7))
