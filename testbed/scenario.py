@@ -11,7 +11,8 @@ from typing import Any, Final, Protocol
 
 from testbed.chaos.fault import CallFault, Fault
 from testbed.chaos.faults.poison import Poison
-from testbed.chaos.timed import TimedFault
+from testbed.chaos.schedule import named
+from testbed.chaos.timed import TimedFault, check_apart
 from testbed.errors import UsageError
 from testbed.ledger.verdict import Expectation
 from testbed.load.arrivals import Arrivals
@@ -246,6 +247,8 @@ class Scenario:
             )
         if sum(isinstance(fault, Poison) for fault in self.chaos) > 1:
             raise UsageError(f"scenario {self.name!r} has more than one Poison", "give one Poison several kinds")
+        for each in self.architectures:
+            check_apart(named([*self.chaos, *each.chaos]))
 
     @property
     def poison(self) -> Poison | None:

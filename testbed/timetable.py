@@ -2,8 +2,9 @@
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from functools import cache
 from typing import Any, cast
 
@@ -82,6 +83,7 @@ class Timetable:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._begun: set[str] = set()
         self._over = asyncio.Event()
+        self._turns: defaultdict[tuple[object, ...], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def start(self, zero: float) -> None:
         """From now on; ``zero`` is the start of the traffic by `time.monotonic`."""
@@ -93,11 +95,12 @@ class Timetable:
         Raises:
             TestbedError: One could not.
         """
-        for name, task in self._tasks.items():
-            if task.done() and not task.cancelled() and (error := task.exception()):
+        for fault in self._faults:
+            task = self._tasks.get(fault.name)
+            if task and task.done() and not task.cancelled() and (error := task.exception()):
                 if isinstance(error, TestbedError):
                     raise error
-                message = f"the fault {name} could not happen: {type(error).__name__}: {error}"
+                message = f"the fault {fault.name} could not happen: {type(error).__name__}: {error}"
                 raise HarnessError(message) from error
 
     async def stop(self) -> None:
@@ -115,7 +118,7 @@ class Timetable:
 
     async def _happen(self, fault: TimedFault, zero: float) -> None:
         await asyncio.sleep(max(0.0, zero + fault.at - time.monotonic()))
-        async with fault.happening(self._world) as happens:
+        async with self._in_turn(fault), fault.happening(self._world) as happens:
             self._begun.add(fault.name)
             if not happens:
                 return
@@ -124,3 +127,7 @@ class Timetable:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._over.wait(), max(0.0, zero + fault.at + fault.seconds - time.monotonic()))
         await self._note(fault=fault.name, event="ended")
+
+    def _in_turn(self, fault: TimedFault) -> AbstractAsyncContextManager[Any]:
+        """Lets it begin once the one before it has put back what both take; see `testbed.chaos.timed.check_apart`."""
+        return self._turns[type(fault), fault.target] if fault.target else nullcontext()

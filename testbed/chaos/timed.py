@@ -2,12 +2,14 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
+from math import isclose
 from typing import Any, Protocol, TypeVar
 
 from testbed.chaos.fault import Fault
+from testbed.errors import UsageError
 
 _T = TypeVar("_T")
 
@@ -51,6 +53,9 @@ class World(Protocol):
 class TimedFault(Fault, ABC):
     """A fault that begins and ends at its times.
 
+    Two of a kind that name the same function, table or part may not overlap: what one puts back, the other would find
+    taken away, and the other way round. One may begin as the other ends; it waits until all is put back.
+
     Attributes:
         at: When it begins, in seconds after the start of the traffic.
         seconds: How long it lasts.
@@ -67,6 +72,12 @@ class TimedFault(Fault, ABC):
         if self.at < 0 or self.seconds <= 0:
             raise self.refused(f"at={self.at}, seconds={self.seconds}: it begins at 0 or later, and lasts a while")
 
+    @property
+    def target(self) -> tuple[str, ...]:
+        """The names that it was given of what it acts on; empty where it takes nothing that has a name."""
+        required = (field.name for field in fields(self) if field.default is field.default_factory is MISSING)
+        return tuple(value for name in required if isinstance(value := getattr(self, name), str))
+
     @abstractmethod
     def happening(self, world: World) -> AbstractAsyncContextManager[bool]:
         """The fault while the context is open; what was done is undone at its end, whatever happened in between.
@@ -74,6 +85,33 @@ class TimedFault(Fault, ABC):
         It yields whether it made a difference: else it has not fired. It may be cancelled while it begins, and has to
         undo then what it has done until there; it is not cancelled while it ends.
         """
+
+
+def check_apart(faults: Sequence[Fault]) -> None:
+    """See that timed faults of one kind leave each other alone.
+
+    Args:
+        faults: With a name each.
+
+    Raises:
+        UsageError: Two of them act on the same thing at the same time.
+    """
+    last: dict[tuple[object, ...], TimedFault] = {}
+    for fault in sorted((each for each in faults if isinstance(each, TimedFault)), key=lambda each: each.at):
+        key = type(fault), fault.target
+        if fault.target and key in last:
+            _check_after(last[key], fault)
+        last[key] = fault
+
+
+def _check_after(first: TimedFault, second: TimedFault) -> None:
+    end = first.at + first.seconds
+    if second.at < end and not isclose(second.at, end):  # windows that were scaled may miss each other by a rounding
+        raise UsageError(
+            f"{type(second).__name__} {second.name!r} begins at {second.at:g} s, while {first.name!r} acts on "
+            f"{', '.join(second.target)} until {end:g} s",
+            "let it begin when the other has ended, or make one fault of both",
+        )
 
 
 async def to_its_end(work: Awaitable[_T]) -> _T:

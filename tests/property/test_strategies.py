@@ -13,7 +13,7 @@ from testbed.chaos.catalogue import faults_from_json, to_json
 from testbed.chaos.fault import CallFault, Fault
 from testbed.chaos.faults.taken_away import MappingOff
 from testbed.chaos.schedule import Schedule
-from testbed.chaos.timed import TimedFault
+from testbed.chaos.timed import TimedFault, check_apart
 from testbed.chaos.trigger import Trigger, trigger_from_json
 from testbed.errors import UsageError
 
@@ -31,6 +31,7 @@ SURFACE = strategies.Surface(
     consumers=["store"],
     tables=["orders"],
 )
+TIMED = [kind for kind in strategies.KINDS if issubclass(kind, TimedFault)]
 SEED = Random(7)  # noqa: S311 - the seed of `find`
 
 
@@ -55,6 +56,12 @@ def test_faults_act_within_the_traffic_and_on_what_is_there(faults: list[Fault])
         else:
             assert isinstance(fault, TimedFault)
             assert fault.at + fault.seconds <= SECONDS
+
+
+@given(strategies.faults(SURFACE, seconds=SECONDS, kinds=TIMED, most=9))
+def test_faults_at_a_time_leave_each_other_alone(faults: list[Fault]) -> None:
+    """No scenario refuses them."""
+    check_apart(faults)
 
 
 @pytest.mark.parametrize("kind", strategies.KINDS)

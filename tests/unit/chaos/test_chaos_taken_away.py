@@ -1,14 +1,24 @@
 """Concurrency and mappings that are taken away for a while, and given back whatever happens."""
 
 import asyncio
+import time
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from testbed import Architecture, Aws, Constant, Db, Deployment, Scenario, Traffic
+from testbed.chaos import fis, incidents
+from testbed.chaos.catalogue import faults_from_json, to_json
+from testbed.chaos.fault import Fault
+from testbed.chaos.faults.database_busy import ConnectionsHogged, LockHeld
+from testbed.chaos.faults.part_down import PartDown
 from testbed.chaos.faults.taken_away import ConcurrencyTaken, MappingOff
-from testbed.chaos.timed import Part, TimedFault
+from testbed.chaos.timed import Part, TimedFault, check_apart
 from testbed.errors import UsageError
+from testbed.timetable import Timetable
 
 CONCURRENCY = ConcurrencyTaken(name="c", at=1.0, seconds=2.0, function="orders", left=3)
 MAPPING = MappingOff(name="m", at=1.0, seconds=2.0, function="orders")
@@ -50,6 +60,7 @@ class Lambda:
         return answer or {}
 
     async def get_function_concurrency(self, FunctionName: str) -> dict[str, Any]:  # noqa: N803 - boto3's
+        await asyncio.sleep(0.01)
         assert FunctionName == "orders"
         return {} if self.reserved is None else {"ReservedConcurrentExecutions": self.reserved}
 
@@ -59,6 +70,7 @@ class Lambda:
         self.done.append((self.reserved,))
 
     async def delete_function_concurrency(self, FunctionName: str) -> None:  # noqa: N803 - boto3's
+        await asyncio.sleep(0.05)
         assert FunctionName == "orders"
         self.reserved = None
         self.done.append((None,))
@@ -182,3 +194,88 @@ def test_less_than_nothing_cannot_be_left() -> None:
     """The message names the fault."""
     with pytest.raises(UsageError, match="'c': left=-1 is negative"):
         ConcurrencyTaken(name="c", at=0, seconds=1, function="orders", left=-1)
+
+
+async def test_what_one_puts_back_the_next_takes_away_again(world: Lambda) -> None:
+    """One that begins as the other ends waits until it is undone: in the end all is as it was."""
+    first = replace(CONCURRENCY, name="first", at=0.0, seconds=0.1, left=5)
+    table = timetable(world, first, replace(first, name="second", at=0.1, left=0))
+    table.start(time.monotonic())
+    while len(world.done) < 4:  # noqa: ASYNC110 - the list of a fake has no event
+        await asyncio.sleep(0.001)
+    await table.stop()
+    table.check()
+    assert (world.done, table.fired) == ([(5,), (None,), (0,), (None,)], {"first": 1, "second": 1})
+
+
+def timetable(world: Any, *faults: TimedFault) -> Timetable:
+    """What lets them happen."""
+
+    async def note(**event: str) -> None:
+        del event
+
+    return Timetable(faults, world, note)
+
+
+PART = PartDown(name="p", at=1.0, seconds=2.0, part="postgres")
+LOCK = LockHeld(name="l", at=1.0, seconds=2.0, table="orders")
+HOGGED = ConnectionsHogged(name="h", at=1.0, seconds=2.0)
+BOTH_DOWN = {
+    "actions": {"p": {"actionId": "aws:rds:failover-db-cluster"}, "q": {"actionId": "aws:rds:reboot-db-instances"}}
+}
+
+
+@pytest.mark.parametrize("fault", [CONCURRENCY, MAPPING, PART, LOCK])
+@pytest.mark.parametrize("at", [0.0, 1.0, 2.5])
+def test_two_that_take_the_same_thing_may_not_overlap(fault: TimedFault, at: float) -> None:
+    """Each would undo what the other does; in whatever order they are listed."""
+    other = replace(fault, name="other", at=at)
+    for faults in ([fault, other], [other, fault]):
+        with pytest.raises(UsageError, match=r"begins at .* while .* acts on (orders|postgres) until") as refused:
+            check_apart(faults)
+        assert all(repr(each.name) in refused.value.message for each in faults)
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [CONCURRENCY, MAPPING, LOCK, PART],
+        [CONCURRENCY, replace(CONCURRENCY, name="other", function="another")],
+        [CONCURRENCY, replace(CONCURRENCY, name="next", at=3.0)],
+        [replace(CONCURRENCY, name="next", at=3.0), CONCURRENCY],
+        [PART, replace(PART, name="emulator", part="localstack")],
+        [HOGGED, replace(HOGGED, name="more", at=2.0)],
+        [*incidents.connection_exhaustion((1, 4)), *incidents.database_brown_out((1, 4))],
+        [replace(LOCK, at=0.1, seconds=0.2), replace(LOCK, name="next", at=0.3)],
+        [replace(LOCK, at=0.0, seconds=0.7 * 0.1), replace(LOCK, name="next", at=0.07)],
+    ],
+)
+def test_those_that_do_not_meet_are_left_alone(faults: list[Fault]) -> None:
+    """Other kinds, other things, other times, however these were rounded; and connections that are each fault's own."""
+    check_apart(faults)
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [CONCURRENCY, replace(CONCURRENCY, name="again")],
+        faults_from_json(to_json([MAPPING, replace(MAPPING, name="again")])),
+        fis.faults(BOTH_DOWN),
+    ],
+    ids=["python", "json", "fis"],
+)
+def test_a_scenario_with_two_that_overlap_is_refused_at_once(faults: Sequence[Fault]) -> None:
+    """Wherever they come from, and whether they are its own or with an architecture's, or take the place of others."""
+    traffic = Traffic(arrivals=Constant(rate=1, seconds=9), order=lambda order_id, _: {"id": order_id})
+    bare = Architecture(name="a", summary="", deploy=no_deploy, expectations=[])
+    scenario = Scenario(name="s", summary="", traffic=traffic, architectures=[bare], chaos=faults[:1])
+    scenario.scaled(0.3)
+    with pytest.raises(UsageError, match="acts on"):
+        replace(scenario, architectures=[replace(bare, chaos=faults[1:])])
+    with pytest.raises(UsageError, match="acts on"):
+        scenario.under(faults)
+
+
+def no_deploy(aws: Aws, db: Db) -> Deployment:
+    """Nothing is deployed."""
+    raise NotImplementedError
