@@ -6,7 +6,9 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from functools import cache
-from typing import Any, cast
+from typing import Any, Final, cast
+
+from botocore.exceptions import ClientError
 
 from testbed.chaos.timed import Part, TimedFault, to_its_end
 from testbed.engine import PartName
@@ -16,6 +18,9 @@ from testbed.scenario import Aws
 from testbed.threads import in_daemon_thread
 
 Note = Callable[..., Awaitable[object]]
+
+_NOT_THERE: Final = frozenset({"42P01", "3F000"})
+"""undefined_table and invalid_schema_name (PostgreSQL documentation, PostgreSQL Error Codes)."""
 
 
 class TrialWorld:
@@ -93,6 +98,7 @@ class Timetable:
         """Says whether every fault could happen.
 
         Raises:
+            UsageError: What one is for is not there.
             TestbedError: One could not.
         """
         for fault in self._faults:
@@ -100,6 +106,8 @@ class Timetable:
             if task and task.done() and not task.cancelled() and (error := task.exception()):
                 if isinstance(error, TestbedError):
                     raise error
+                if fault.name not in self._begun and (missing := _missing(error)):
+                    raise fault.refused(missing) from error
                 message = f"the fault {fault.name} could not happen: {type(error).__name__}: {error}"
                 raise HarnessError(message) from error
 
@@ -131,3 +139,10 @@ class Timetable:
     def _in_turn(self, fault: TimedFault) -> AbstractAsyncContextManager[Any]:
         """Lets it begin once the one before it has put back what both take; see `testbed.chaos.timed.check_apart`."""
         return self._turns[type(fault), fault.target] if fault.target else nullcontext()
+
+
+def _missing(error: BaseException) -> str:
+    """What AWS or Postgres says is not there; empty where that is not what is wrong."""
+    if isinstance(error, ClientError) and error.response["Error"]["Code"] == "ResourceNotFoundException":
+        return error.response["Error"]["Message"]
+    return str(error).partition("\n")[0] if getattr(error, "sqlstate", None) in _NOT_THERE else ""

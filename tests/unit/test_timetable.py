@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
 
+from testbed.chaos.faults.database_busy import LockHeld
 from testbed.chaos.faults.part_down import PartDown
 from testbed.chaos.timed import TimedFault, World, to_its_end
-from testbed.errors import HarnessError
+from testbed.errors import HarnessError, UsageError
 from testbed.timetable import Timetable, TrialWorld
 
 
@@ -125,6 +127,62 @@ async def test_one_that_cannot_happen_is_an_error_of_the_harness() -> None:
         table.check()
     await table.stop()
     assert notes == [("well", "began"), ("well", "ended")]
+
+
+class Without:
+    """A world whose Postgres lacks what it is asked for.
+
+    Args:
+        error: What it says.
+    """
+
+    def __init__(self, error: psycopg.Error) -> None:
+        self.error = error
+
+    @asynccontextmanager
+    async def connect(self, *, admin: bool) -> AsyncIterator[Any]:
+        assert admin
+
+        async def execute(statement: object) -> None:
+            if not isinstance(statement, str):
+                raise self.error
+
+        async def close() -> None:
+            pass
+
+        yield SimpleNamespace(execute=execute, close=close)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [psycopg.errors.UndefinedTable('relation "typo" does not exist'), psycopg.errors.InvalidSchemaName("no typo")],
+)
+async def test_a_table_that_is_not_there_is_a_mistake_of_the_user(error: psycopg.Error) -> None:
+    """The message names the fault and the table."""
+    table, _ = timetable(LockHeld(name="f", at=0.0, seconds=60.0, table="typo"), world=Without(error))
+    table.start(time.monotonic())
+    await asyncio.sleep(0.05)
+    await table.stop()
+    with pytest.raises(UsageError, match=r"LockHeld 'f': .*typo"):
+        table.check()
+
+
+async def test_what_goes_while_a_fault_lasts_is_no_mistake_of_the_user() -> None:
+    """It was there when the fault began: the error is the harness's."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Undone(Told):
+        @asynccontextmanager
+        async def happening(self, world: World) -> AsyncIterator[bool]:  # noqa: ARG002 - nothing of it is needed
+            yield True
+            raise psycopg.errors.UndefinedTable("gone")
+
+    table, _ = timetable(Undone(name="f", at=0.0, seconds=0.01))
+    table.start(time.monotonic())
+    await asyncio.sleep(0.05)
+    await table.stop()
+    with pytest.raises(HarnessError, match="the fault f could not happen: UndefinedTable"):
+        table.check()
 
 
 async def test_one_that_makes_no_difference_has_not_fired() -> None:

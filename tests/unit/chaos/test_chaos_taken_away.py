@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from testbed import Architecture, Aws, Constant, Db, Deployment, Scenario, Traffic
 from testbed.chaos import fis, incidents
@@ -61,7 +62,11 @@ class Lambda:
 
     async def get_function_concurrency(self, FunctionName: str) -> dict[str, Any]:  # noqa: N803 - boto3's
         await asyncio.sleep(0.01)
-        assert FunctionName == "orders"
+        if FunctionName != "orders":
+            raise ClientError(
+                {"Error": {"Code": "ResourceNotFoundException", "Message": f"Function not found: {FunctionName}"}},
+                "GetFunctionConcurrency",
+            )
         return {} if self.reserved is None else {"ReservedConcurrentExecutions": self.reserved}
 
     async def put_function_concurrency(self, FunctionName: str, ReservedConcurrentExecutions: int) -> None:  # noqa: N803
@@ -206,6 +211,16 @@ async def test_what_one_puts_back_the_next_takes_away_again(world: Lambda) -> No
     await table.stop()
     table.check()
     assert (world.done, table.fired) == ([(5,), (None,), (0,), (None,)], {"first": 1, "second": 1})
+
+
+async def test_a_function_that_is_not_there_is_a_mistake_of_the_user(world: Lambda) -> None:
+    """The message names the fault and the function."""
+    table = timetable(world, replace(CONCURRENCY, at=0.0, function="typo"))
+    table.start(time.monotonic())
+    await asyncio.sleep(0.05)
+    await table.stop()
+    with pytest.raises(UsageError, match="ConcurrencyTaken 'c': Function not found: typo"):
+        table.check()
 
 
 def timetable(world: Any, *faults: TimedFault) -> Timetable:
