@@ -37,6 +37,12 @@ _LEAD_SECONDS: Final = 0.2  # from arming the faults to second 0 of the traffic
 _WATCH_SECONDS: Final = 0.25
 _DRAIN_SECONDS: Final = 0.1
 _NEWS_SECONDS: Final = 1.0
+_REST_SECONDS: Final = 10.0
+_LOOK_SECONDS: Final = 0.02
+_WORKING: Final = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    " AND backend_type = 'client backend' AND state = 'active' AND pid <> pg_backend_pid()"
+)
 _QUIET_LOOKS: Final = 2  # looks in a row that must find nothing left: depths are measured before idleness
 
 Show = Callable[[Progress], None]
@@ -123,6 +129,7 @@ class Trial:
         drain_seconds = await self._drain(summary)
         await self.timetable.stop()
         self.timetable.check()
+        self.drained = self.drained and await in_daemon_thread(lambda: _at_rest(place.db))
         checkpoints = self._checkpoints()
         end = await self.bed.plane.call("end")
         _check_journal(end)
@@ -343,6 +350,19 @@ async def deployed(scenario: Scenario, architecture: Architecture, aws: Aws, db:
     return deployment
 
 
+def _at_rest(db: Db) -> bool:
+    """Whether Postgres has come to the end of its statements: one that waited for a lock goes on without its client."""
+    import psycopg  # noqa: PLC0415 - heavy
+
+    deadline = time.monotonic() + _REST_SECONDS
+    with psycopg.connect(db.admin_dsn, autocommit=True) as connection:
+        while connection.execute(_WORKING).fetchone() != (0,):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_LOOK_SECONDS)
+    return True
+
+
 def _is_quiet(status: dict[str, Any], since: float) -> bool:
     """Whether nothing is queued, in flight or unread any more.
 
@@ -355,6 +375,8 @@ def _is_quiet(status: dict[str, Any], since: float) -> bool:
         and not status["concurrency"]
         and not status["queued_events"]
         and not status["deliveries"]
+        and not status["held"]
+        and status["executions"] == 0
         and not status["queue_depth"]
         and all(
             mapping["idle"] and (not _is_stream(mapping["source"]) or (mapping["caught_up_at"] or 0) >= since)

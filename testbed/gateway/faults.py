@@ -45,6 +45,7 @@ class Faults:
 
     Attributes:
         throttles: Calls that a fault has throttled since the faults were armed.
+        held: Calls that faults hold back now, and that will be executed then.
     """
 
     def __init__(self, journal: Journal, clock: Callable[[], float]) -> None:
@@ -53,6 +54,7 @@ class Faults:
         self._schedule = Schedule((), 0)
         self._attempts: Counter[str] = Counter()
         self.throttles = 0
+        self.held = 0
 
     def arm(self, schedule: Schedule) -> None:
         """Let ``schedule`` decide from now on; every count starts anew."""
@@ -96,9 +98,9 @@ class Faults:
         decision = self._schedule.decide(call)
         if decision is None:
             return await execute(())
-        if decision.delay:
-            await asyncio.sleep(decision.delay)
         answering = decision.answering
+        if decision.delay:
+            await self._hold(call, decision)
         if answering is not None and not answering.executed:
             return self._answered(answering, answered)
         result = await execute(decision.effects)
@@ -109,6 +111,16 @@ class Faults:
         if decision.delay_after:
             await asyncio.sleep(decision.delay_after)
         return result if answering is None else self._answered(answering, answered)
+
+    async def _hold(self, call: Call, decision: Decision) -> None:
+        """Wait; what will be executed then is on its way, though its caller may have given up. Pollers never end."""
+        answering = decision.answering
+        counts = (answering is None or answering.executed) and not call.caller.startswith("mapping:")
+        self.held += counts
+        try:
+            await asyncio.sleep(decision.delay)
+        finally:
+            self.held -= counts
 
     def _answered(self, answering: Injection, answered: Callable[[Answer, str], _Result]) -> _Result:
         answer = cast("Answer", answering.answer)

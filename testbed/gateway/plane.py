@@ -22,6 +22,7 @@ from testbed.gateway.classify import resource_name
 from testbed.gateway.core import Gateway
 from testbed.gateway.deliveries import Deliveries
 from testbed.gateway.emulator import Emulator
+from testbed.gateway.executions import Executions
 from testbed.gateway.inventory import Inventory
 from testbed.gateway.journal import Journal
 from testbed.gateway.lease import Lease
@@ -110,6 +111,7 @@ class Plane:
         self.schedule = Schedule((), 0)
         self._under_test = ""
         self._queues = QueueGauge(self.gateway.streamed_in, self._quiet, host=settings.host, caller=CALLER)
+        self._executions = Executions(self._emulator.forward)
         self._peak_depth = 0
         self._longest_stall = 0.0
         self._processor = (0.0, 0.0)
@@ -269,6 +271,7 @@ class Plane:
                 that `own_journal` names).
         """
         replayed = order.get("replayed")
+        await self._executions.begin()
         schedule = Schedule(
             faults_from_json(order["faults"]),
             order["seed"],
@@ -357,8 +360,8 @@ class Plane:
             self.compute.invalidate(name, "" if is_version else operation)
 
     async def measured(self) -> dict[str, Any]:
-        """What is going on now, for the drain: depths are of this moment where the sources can be asked."""
-        await self._queues.measure(self.fleet.status())
+        """What is going on now, for the drain: what LocalStack has is of this moment where it can be asked."""
+        await asyncio.gather(self._queues.measure(self.fleet.status()), self._executions.measure())
         return self.status()
 
     def status(self) -> dict[str, Any]:
@@ -383,6 +386,8 @@ class Plane:
             "concurrency": stats.concurrency,
             "queued_events": stats.queued_events,
             "deliveries": len(self.deliveries),
+            "executions": self._executions.running,
+            "held": self.gateway.faults.held + (self.postgres.held if self.postgres else 0),
             "dropped_events": stats.dropped_events,
             "queue_depth": self._queues.depths.total(),
             "measured_at": self._queues.measured_at,

@@ -49,6 +49,8 @@ QUIET: dict[str, Any] = {
     "concurrency": {},
     "queued_events": 0,
     "deliveries": 0,
+    "executions": 0,
+    "held": 0,
     "queue_depth": 0,
     "measured_at": 9e12,
     "mappings": [],
@@ -155,6 +157,7 @@ def in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial_module, "_DRAIN_SECONDS", 0.001)
     monkeypatch.setattr(trial_module, "_LEAD_SECONDS", 0.0)
     monkeypatch.setattr(trial_module, "_NEWS_SECONDS", 0.2)
+    monkeypatch.setattr(trial_module, "_at_rest", lambda _: True)
 
 
 @pytest.fixture
@@ -217,11 +220,9 @@ async def trial(bed: FakeBed, folder: RunFolder) -> AsyncIterator[Trial]:
             scenario=SCENARIO,
             architecture=SCENARIO.architectures[0],
             seed=1,
-            replayed=None,
             requests=SCENARIO.traffic.plan(1, None),
             folder=folder,
             history=history,
-            show=lambda _: None,
         )
 
 
@@ -244,6 +245,9 @@ KINESIS = {"source": "arn:aws:kinesis:us-east-1:0:stream/s", "idle": True, "caug
         {"concurrency": {"fn": 1}},
         {"queued_events": 1},
         {"deliveries": 1},
+        {"executions": 1},
+        {"executions": None},
+        {"held": 1},
         {"queue_depth": 1},
         {"measured_at": 1.0},
         {"mappings": [SQS | {"idle": False}]},

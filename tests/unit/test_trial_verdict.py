@@ -9,9 +9,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
+from postgres_server import Server
 
-from testbed import Architecture, Constant, Poison, Scenario, Throttle, Traffic, claims
+from testbed import Architecture, Constant, Db, Poison, Scenario, Throttle, Traffic, claims
+from testbed import trial as trial_module
 from testbed.chaos.call import Call
 from testbed.chaos.fault import Fault
 from testbed.chaos.schedule import Hit, Schedule
@@ -21,7 +24,7 @@ from testbed.ledger.pace import Pace
 from testbed.ledger.reconcile import Observed
 from testbed.ledger.verdict import ArchitectureVerdict
 from testbed.run_folder import RunFolder
-from testbed.trial import Trial
+from testbed.trial import Trial, _at_rest
 
 ORDERS = 10
 SEND = Call(service="sqs", operation="SendMessage", resource="q", caller="client", identity="o-1", attempt=1, at=0.0)
@@ -262,3 +265,22 @@ async def test_a_busy_machine_hides_no_lost_order(history: HistoryWriter, tmp_pa
     found = judged(trial, {}, unanswered=[trial.requests[0].id], lost=True, pace=BUSY)
     assert (found.verdict, blind(found)) == ("invalid", [])
     assert found.facts.ledger.lost == ORDERS - 1
+
+
+def test_postgres_is_at_rest_once_its_last_statement_has_ended(
+    postgres_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A statement goes on without its client; an open session that does nothing keeps nobody waiting."""
+    db = Db(postgres_server.dsn(), postgres_server.dsn())
+    with psycopg.connect(postgres_server.dsn()) as idle, psycopg.connect(postgres_server.dsn()) as client:
+        idle.execute("SELECT 1")
+        assert _at_rest(db)
+        client.pgconn.send_query(b"SELECT pg_sleep(0.5)")
+        client.pgconn.finish()
+        sent = time.monotonic()
+        with monkeypatch.context() as patch:
+            patch.setattr(trial_module, "_REST_SECONDS", 0.0)
+            while _at_rest(db):
+                assert time.monotonic() - sent < 0.4, "the statement was never seen"
+        assert _at_rest(db)
+        assert time.monotonic() - sent > 0.4

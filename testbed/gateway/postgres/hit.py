@@ -43,14 +43,17 @@ class Hit:
     async def pass_on(self, trip: RoundTrip) -> None:
         """Pass a round trip on, or answer it."""
         answering = self._answering
-        await self._wait(self._decision.delay)
-        if answering is None or answering.executed:
-            await self._pace(len(trip.data))
+        executes = answering is None or answering.executed
+        with self._proxy.holding(executes):
+            await self._wait(self._decision.delay)
+            if executes:
+                await self._pace(len(trip.data))
+        if executes:
             if self._touches_answer:
                 await self._pass_with_answer(trip)
             else:
                 self._server.ask(trip.data)
-        elif isinstance(answering.answer, SqlState):
+        elif answering and isinstance(answering.answer, SqlState):
             await self._fail(trip, answering.answer)
         else:
             self._break()

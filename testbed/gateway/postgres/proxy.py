@@ -5,7 +5,8 @@ It also is the network before Postgres, which can be cut: see `PostgresProxy.cut
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 from testbed.chaos.call import Call, Decision
 from testbed.gateway.postgres.server_side import Frozen
@@ -28,6 +29,7 @@ class PostgresProxy:
         open_sessions: Sessions that Postgres has accepted and not yet closed: each holds one of its connections.
         peak_sessions: The most of them at a time since the last `reset`.
         inserted: Rows that INSERT commands reported since then. A transaction that is rolled back later was counted.
+        held: Round trips that faults hold back now and will let through, whatever has become of the client.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class PostgresProxy:
         self.open_sessions = 0
         self.peak_sessions = 0
         self.inserted = 0
+        self.held = 0
         self.sleep = sleep
         self._decide = decide
         self._record = record
@@ -136,6 +139,15 @@ class PostgresProxy:
         if frozen.accepted:
             self.open_sessions -= 1
             self.note("reset", message="the connection to Postgres was cut")
+
+    @contextmanager
+    def holding(self, executes: bool) -> Iterator[None]:
+        """A round trip is held back while the context is open; it counts where it ``executes`` then."""
+        self.held += executes
+        try:
+            yield
+        finally:
+            self.held -= executes
 
     async def mended(self) -> None:
         """Waits for the end of a cut."""

@@ -25,7 +25,7 @@ def install() -> None:
     from localstack.aws import handlers  # noqa: PLC0415
     from localstack.services.edge import ROUTER  # noqa: PLC0415
 
-    from . import queues, service_calls  # noqa: PLC0415
+    from . import executions, queues, service_calls  # noqa: PLC0415
     from .aliases import take_weights_in_updates  # noqa: PLC0415
     from .changes import ChangeNotifier  # noqa: PLC0415
     from .cloudwatch import keep_metrics_as_aws_does  # noqa: PLC0415
@@ -58,6 +58,7 @@ def install() -> None:
     handlers.run_custom_response_handlers.append(ChangeNotifier())
     ROUTER.add(PLANE_PATH, _plane, methods=["GET"])
     ROUTER.add(queues.PATH, queues.tell, methods=["POST"])
+    ROUTER.add(executions.PATH, executions.tell, methods=["GET"])
     ROUTER.add(HEALTH_PATH, _health, methods=["GET"])
     threading.Thread(target=_warm_up, name="testbed-warm-up", daemon=True).start()
 

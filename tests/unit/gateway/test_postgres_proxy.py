@@ -313,8 +313,10 @@ def test_a_round_trip_on_its_way_is_not_taken_back(harness: Harness) -> None:
     client.sendall(query("INSERT INTO orders VALUES ('a', 1)"))
     harness.wait_until(lambda: len(harness.slept) == 1)
     client.close()
+    assert harness.proxy.held == 1
     harness.release()
     harness.wait_for_event("close")
+    assert harness.proxy.held == 0
     assert rows(harness.server) == 1
 
 
