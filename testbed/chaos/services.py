@@ -2,10 +2,9 @@
 
 from difflib import get_close_matches
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
-
-import botocore
 
 EVERY_SERVICE: Final = "*"
 """As the service of a fault: every one but Postgres, which is none of AWS's."""
@@ -24,6 +23,7 @@ def misnamed(service: str) -> str:
 
 @cache
 def _known() -> frozenset[str]:
-    """Each service has a folder of its own among botocore's models."""
-    models = Path(botocore.__file__).parent / "data"
+    """Each service has a folder of its own among botocore's models; botocore itself takes long to import."""
+    botocore = find_spec("botocore")
+    models = Path(str(botocore.origin if botocore else "")).parent / "data"
     return _OF_THE_TESTBED.union(path.name for path in models.iterdir() if path.is_dir())
