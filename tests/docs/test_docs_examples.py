@@ -1,17 +1,22 @@
 """The examples in the pages work as they are printed."""
 
 import inspect
+import io
 import json
 import re
 import runpy
 import shlex
 import subprocess
 import sys
+import zipfile
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import boto3
 import pytest
+import yaml
 from botocore.validate import validate_parameters
 from markdown_pages import Block, blocks, read
 
@@ -29,7 +34,8 @@ FRAGMENTS = [block for block in PYTHON if block.text.startswith("aws.")]
 STATEMENTS = [block for block in PYTHON if re.search(r"^fault = [^\n]*\)\n\Z", block.text, re.MULTILINE)]
 """Of faults; test_faults_page.py runs the examples that they are from."""
 PLACES = [block for block in PYTHON if "def ids(self, places):" in block.text]
-OTHERS = FILES + TESTS + FRAGMENTS + STATEMENTS + PLACES
+DEPLOYS = [block for block in PYTHON if block.text.startswith("def direct(aws, db):")]
+OTHERS = FILES + TESTS + FRAGMENTS + STATEMENTS + PLACES + DEPLOYS
 RUNNABLE = [block for block in PYTHON if block not in OTHERS and block.page not in ELSEWHERE]
 
 
@@ -107,6 +113,73 @@ def test_each_fragment_of_a_deploy_makes_a_deployment(block: Block, monkeypatch:
     }
     exec(compile(block.text, block.page, "exec"), names)  # noqa: S102 - the page is our own
     assert isinstance(names["deployment"], testbed.Deployment)
+
+
+class CheckedAws:
+    """Takes what AWS's own models find right, and remembers it; a stack is complete at once, and its API is ``api``."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+
+    def client(self, service: str) -> "CheckedClient":
+        return CheckedClient(self, service)
+
+    def rest_api_url(self, api_id: str, stage: str) -> str:
+        return f"http://127.0.0.1/{api_id}/{stage}"
+
+
+class CheckedClient:
+    """One of its clients."""
+
+    def __init__(self, aws: CheckedAws, service: str) -> None:
+        self._aws, self._service = aws, service
+
+    def __getattr__(self, name: str) -> Any:
+        model = service_model(self._service).operation_model(name.title().replace("_", ""))
+
+        def call(**given: Any) -> dict[str, Any]:
+            validate_parameters(given, model.input_shape)
+            self._aws.asked.append(given)
+            return {"Stacks": [{"Outputs": [{"OutputKey": "Api", "OutputValue": "api"}]}]}
+
+        return call
+
+    def get_waiter(self, name: str) -> Any:
+        assert name in boto3.Session("-", "-", region_name="us-east-1").client(self._service).waiter_names
+        return SimpleNamespace(wait=lambda **_: None)
+
+
+class Template(yaml.SafeLoader):
+    """Reads what CloudFormation writes with an exclamation mark as what it stands for."""
+
+
+Template.add_constructor("!Ref", lambda loader, node: {"Ref": loader.construct_scalar(node)})
+
+
+def test_a_template_is_deployed_as_printed(tmp_path: Path) -> None:
+    """In the scenario of the README; its code is where the template finds it, and so are parameters and output."""
+    write_files("README.md", tmp_path)
+    [template], [deploys] = blocks("yaml"), DEPLOYS
+    (tmp_path / "template.yaml").write_text(template.text, encoding="utf-8")
+    path = tmp_path / "my_sale.py"
+    start, end = re.split(
+        r"^def direct.*?^(?=\w)", path.read_text(encoding="utf-8"), maxsplit=1, flags=re.MULTILINE | re.DOTALL
+    )
+    path.write_text(start + deploys.text + "\n\n" + end, encoding="utf-8")
+    [architecture] = load_scenario(str(path)).architectures
+    aws = CheckedAws()
+    db = testbed.Db("postgresql://functions", "postgresql://superuser")
+    assert architecture.deploy(cast("testbed.Aws", aws), db).url == "http://127.0.0.1/api/Prod"
+    put = next(asked for asked in aws.asked if "Body" in asked)
+    created = next(asked for asked in aws.asked if "TemplateBody" in asked)
+    document = yaml.load(created["TemplateBody"], Template)  # noqa: S506 - a safe one
+    function = document["Resources"]["Store"]["Properties"]
+    assert function["CodeUri"] == f"s3://{put['Bucket']}/{put['Key']}"
+    assert f"{function['Handler'].partition('.')[0]}.py" in zipfile.ZipFile(io.BytesIO(put["Body"])).namelist()
+    assert created["Parameters"] == [
+        {"ParameterKey": name, "ParameterValue": db.dsn} for name in document["Parameters"]
+    ]
+    assert list(document["Outputs"]) == ["Api"]
 
 
 class ListedBuckets:
