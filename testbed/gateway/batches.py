@@ -3,7 +3,8 @@
 How each service says so: API references of SQS and SNS (``Failed``, BatchResultErrorEntry), Kinesis (PutRecords,
 ``FailedRecordCount``), EventBridge (PutEvents, ``FailedEntryCount``) and DynamoDB (BatchWriteItem,
 ``UnprocessedItems``). SQS and SNS are read in JSON and in the query protocol; CBOR has been put into JSON by then. A
-batch that is malformed goes through as it came.
+batch that is malformed, or that breaks a rule for the whole of it, goes through as it came: it is the service's to
+refuse, and without the entries that fail it might not be.
 """
 
 import re
@@ -18,7 +19,7 @@ from multidict import CIMultiDict
 
 from testbed.chaos.call import AwsError
 from testbed.chaos.faults.partial_failure import EntriesFail
-from testbed.gateway.classify import Target
+from testbed.gateway.classify import Target, service_model
 from testbed.gateway.faults import cause_of
 from testbed.gateway.limits.wire import (
     Forward,
@@ -35,7 +36,7 @@ from testbed.gateway.limits.wire import (
 from testbed.gateway.message import Inbound, Reply
 from testbed.gateway.wire import REQUEST_ID_HEADER, error_reply
 
-_COUNTS: Final = {"kinesis": ("Records", "FailedRecordCount"), "events": ("Entries", "FailedEntryCount")}
+_COUNTS: Final = {"kinesis": "FailedRecordCount", "events": "FailedEntryCount"}
 _CONTENT_TYPES: Final = {"sqs": "application/x-amz-json-1.0", "dynamodb": "application/x-amz-json-1.0"}
 _OTHER_CONTENT_TYPE: Final = "application/x-amz-json-1.1"
 _FORM_ENTRY: Final = re.compile(r"(PublishBatchRequestEntries\.member|\w+BatchRequestEntry)\.(\d+)\.(.+)")
@@ -43,6 +44,15 @@ _NAMESPACES: Final = {
     "sqs": "http://queue.amazonaws.com/doc/2012-11-05/",
     "sns": "http://sns.amazonaws.com/doc/2010-03-31/",
 }
+_LISTS: Final = {"sqs": "Entries", "sns": "PublishBatchRequestEntries", "kinesis": "Records", "events": "Entries"}
+_MOST: Final = {"sqs": 10, "sns": 10, "kinesis": 500, "events": 10, "dynamodb": 25}
+"""Entries of a batch (API references: SendMessageBatch and its like, PublishBatch, PutRecords, PutEvents,
+BatchWriteItem)."""
+_MOST_BYTES: Final = {"sqs": ("MessageBody", 1 << 20), "sns": ("Message", 256 << 10)}
+"""Of all messages of a batch: BatchRequestTooLong (API references, SendMessageBatch and PublishBatch)."""
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")
+"""InvalidBatchEntryId for others (API references, SendMessageBatch and PublishBatch)."""
+_GROUP: Final = "MessageGroupId"
 _NONE_FAILED: Final = re.compile(rb"<Failed\s*/>|<Failed>\s*</Failed>")
 
 
@@ -52,7 +62,7 @@ async def entries_fail(effect: EntriesFail, target: Target, request: Inbound, fo
     DynamoDB answers a batch of which it has taken nothing with an error (API reference, BatchWriteItem).
     """
     batch = _batch_of(target, request)
-    if batch is None or not batch.size:
+    if batch is None or not batch.size or _is_refused(target, batch.entries):
         return await forward(request, target)
     failing = effect.failing(batch.size)
     if not all(failing):
@@ -82,14 +92,46 @@ def _batch_of(target: Target, request: Inbound) -> "_Batch | None":
         return None
 
 
+def _is_refused(target: Target, entries: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a service refuses a batch as a whole for what its entries are, and answers for none of them by itself.
+
+    Too many of them, one without what it must have (API models in botocore), ids of SQS and SNS that are none or not
+    distinct, messages that are too long together even without their attributes.
+    """
+    required = _required(target)
+    if len(entries) > _MOST[target.service] or any(entry.get(name) is None for entry in entries for name in required):
+        return True
+    if target.service not in _NAMESPACES:
+        return False
+    ids = {entry["Id"] for entry in entries if isinstance(entry["Id"], str) and _ID.fullmatch(entry["Id"])}
+    body, most = _MOST_BYTES[target.service]
+    length = sum(len(str(entry.get(body, "")).encode("utf-8", "surrogatepass")) for entry in entries)
+    return len(ids) < len(entries) or length > most
+
+
+def _required(target: Target) -> Sequence[str]:
+    """What each entry of a list must have; messages for FIFO queues and topics have a group too."""
+    if target.service == "dynamodb":
+        return ()  # its lists are by table
+    request: Any = service_model(target.service).operation_model(target.operation).input_shape
+    entry = request.members[_LISTS[target.service]].member
+    in_groups = target.resource.endswith(".fifo") and _GROUP in entry.members
+    return (*entry.required_members, _GROUP) if in_groups else tuple(entry.required_members)
+
+
 class _Batch(ABC):
     """A request with entries.
 
     Attributes:
-        size: How many it has.
+        entries: What it has, whatever DynamoDB's tables.
     """
 
-    size: int
+    entries: list[Mapping[str, Any]]
+
+    @property
+    def size(self) -> int:
+        """How many entries it has."""
+        return len(self.entries)
 
     @abstractmethod
     def without(self, failing: Sequence[bool]) -> Inbound:
@@ -132,28 +174,23 @@ class _Document(_Batch):
 class _List(_Document):
     """A request whose entries are a list."""
 
-    member = "Entries"
-
     def __init__(self, target: Target, request: Inbound, document: Mapping[str, Any]) -> None:
         super().__init__(target, request, document)
-        self._entries: list[Mapping[str, Any]] = list(document[self.member])
-        self.size = len(self._entries)
+        self._member = _LISTS[target.service]
+        self.entries = [{**entry} for entry in document[self._member]]
 
     def without(self, failing: Sequence[bool]) -> Inbound:
-        kept = [entry for entry, fails in zip(self._entries, failing, strict=True) if not fails]
-        return rewritten(self._request, {**self._document, self.member: kept})
+        kept = [entry for entry, fails in zip(self.entries, failing, strict=True) if not fails]
+        return rewritten(self._request, {**self._document, self._member: kept})
 
 
 class _InPlaces(_List):
     """Of Kinesis and EventBridge: results are in the order of the entries."""
 
-    def __init__(self, target: Target, request: Inbound, document: Mapping[str, Any]) -> None:
-        self.member, self._count = _COUNTS[target.service]
-        super().__init__(target, request, document)
-
     def _tell(self, answer: dict[str, Any], failing: Sequence[bool], error: AwsError) -> None:
         result = {"ErrorCode": error.code, "ErrorMessage": error.message}
-        put_in_places(answer, self.member, self._count, [result if fails else None for fails in failing])
+        count = _COUNTS[self._target.service]
+        put_in_places(answer, self._member, count, [result if fails else None for fails in failing])
 
 
 class _ById(_List):
@@ -162,7 +199,7 @@ class _ById(_List):
     def _tell(self, answer: dict[str, Any], failing: Sequence[bool], error: AwsError) -> None:
         answer.setdefault("Successful", [])
         result = {"Code": error.code, "Message": error.message, "SenderFault": False}
-        failed = [{"Id": entry["Id"], **result} for entry, fails in zip(self._entries, failing, strict=True) if fails]
+        failed = [{"Id": entry["Id"], **result} for entry, fails in zip(self.entries, failing, strict=True) if fails]
         answer["Failed"] = [*answer.get("Failed", ()), *failed]
 
 
@@ -171,8 +208,9 @@ class _Writes(_Document):
 
     def __init__(self, target: Target, request: Inbound, document: Mapping[str, Any]) -> None:
         super().__init__(target, request, document)
-        self._entries = [(table, entry) for table, entries in document["RequestItems"].items() for entry in entries]
-        self.size = len(self._entries)
+        by_table = document["RequestItems"].items()
+        self._tables = [table for table, entries in by_table for _ in entries]
+        self.entries = [{**entry} for _, entries in by_table for entry in entries]
 
     def without(self, failing: Sequence[bool]) -> Inbound:
         return rewritten(self._request, {**self._document, "RequestItems": self._chosen(failing, fails=False)})
@@ -183,7 +221,7 @@ class _Writes(_Document):
 
     def _chosen(self, failing: Sequence[bool], *, fails: bool) -> dict[str, list[Any]]:
         chosen: dict[str, list[Any]] = {}
-        for (table, entry), each in zip(self._entries, failing, strict=True):
+        for table, entry, each in zip(self._tables, self.entries, failing, strict=True):
             if each is fails:
                 chosen.setdefault(table, []).append(entry)
         return chosen
@@ -196,16 +234,15 @@ class _Form(_Batch):
         self._target = target
         self._request = request
         self._fields = parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True)
-        self._ids: dict[str, str] = {}  # by number of the entry
+        numbered: dict[str, dict[str, str]] = {}
         for name, value in self._fields:
             if found := _FORM_ENTRY.fullmatch(name):
-                self._ids.setdefault(found[2], "")
-                if found[3] == "Id":
-                    self._ids[found[2]] = value
-        self.size = len(self._ids)
+                numbered.setdefault(found[2], {})[found[3]] = value
+        self._numbers = list(numbered)
+        self.entries = list(numbered.values())
 
     def without(self, failing: Sequence[bool]) -> Inbound:
-        kept = [number for number, fails in zip(self._ids, failing, strict=True) if not fails]
+        kept = [number for number, fails in zip(self._numbers, failing, strict=True) if not fails]
         renumbered = {number: place for place, number in enumerate(kept, start=1)}
         fields = []
         for name, value in self._fields:
@@ -230,9 +267,9 @@ class _Form(_Batch):
             return False
         kind = "member" if self._target.service == "sns" else "BatchResultErrorEntry"
         failed = "".join(
-            f"<{kind}><Id>{escape(entry)}</Id><Code>{escape(error.code)}</Code>"
+            f"<{kind}><Id>{escape(entry['Id'])}</Id><Code>{escape(error.code)}</Code>"
             f"<Message>{escape(error.message)}</Message><SenderFault>false</SenderFault></{kind}>"
-            for entry, fails in zip(self._ids.values(), failing, strict=True)
+            for entry, fails in zip(self.entries, failing, strict=True)
             if fails
         ).encode()
         body = await reply.whole()

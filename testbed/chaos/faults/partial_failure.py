@@ -59,7 +59,9 @@ class PartialFailure(CallFault):
     Kinesis and EventBridge count them (``FailedRecordCount``, ``FailedEntryCount``), DynamoDB returns them as
     ``UnprocessedItems``. Where all entries fail nothing happens; DynamoDB answers with an error then, as it does where
     it takes nothing of a batch (API reference, BatchWriteItem). A batch that is empty, or that the service refuses as a
-    whole, is answered as ever, and the fault has not fired.
+    whole, is answered as ever, and the fault has not fired. Entries that fail are not shown to the service: where all
+    of them do it cannot say that there is no such queue, stream, topic or table, and of two for the same item of
+    DynamoDB, which it refuses, one may be left.
 
     Attributes:
         share: Chance of each entry of a batch that is hit, more than 0 and at most 1. One entry of it fails at least.

@@ -33,6 +33,7 @@ MESSAGES = [{"Id": str(number), "MessageBody": f"m{number}"} for number in range
 RECORDS = [{"Data": str(number), "PartitionKey": str(number)} for number in range(8)]
 EVENTS = [{"Source": "s", "DetailType": "d", "Detail": json.dumps({"n": number})} for number in range(8)]
 ITEMS = {name: [{"PutRequest": {"Item": {"id": {"S": f"{name}{n}"}}}} for n in range(4)] for name in ("a", "b")}
+REFUSED = (b'{"__type": "com.amazonaws.sqs#InvalidParameterValue", "message": "no"}', 400)
 Answers = Callable[[Received], bytes]
 
 
@@ -193,11 +194,13 @@ async def test_sqs_in_the_query_protocol(world: World) -> None:
     fields = {"Action": "SendMessageBatch", "QueueUrl": QUEUE}
     for number in (1, 2):
         fields[f"SendMessageBatchRequestEntry.{number}.Id"] = f"m{number}"
+        fields[f"SendMessageBatchRequestEntry.{number}.MessageBody"] = "m"
         fields[f"SendMessageBatchRequestEntry.{number}.MessageAttribute.1.Name"] = "n"
     reply = await world.gateway.handle(form_request(fields))
     form = parse_qs(world.emulator.received[0].body.decode())
     (kept,) = form.pop("SendMessageBatchRequestEntry.1.Id")
-    assert set(form) == {"Action", "QueueUrl", "SendMessageBatchRequestEntry.1.MessageAttribute.1.Name"}
+    names = {f"SendMessageBatchRequestEntry.1.{name}" for name in ("MessageBody", "MessageAttribute.1.Name")}
+    assert set(form) == {"Action", "QueueUrl", *names}
     (failed,) = {"m1", "m2"} - {kept}
     assert f"</SendMessageBatchResultEntry><BatchResultErrorEntry><Id>{failed}</Id>".encode() in reply.body
 
@@ -242,6 +245,134 @@ async def test_dynamodb_refuses_a_batch_of_which_it_takes_nothing(world: World) 
     assert world.emulator.received == []
 
 
+def many(count: int, **members: Any) -> list[dict[str, Any]]:
+    """So many entries."""
+    return [{"Id": f"a-_{number}", **members} for number in range(count)]
+
+
+def written(count: int) -> dict[str, Any]:
+    """So many items for two tables."""
+    items = [{"PutRequest": {"Item": {"id": {"S": str(number)}}}} for number in range(count)]
+    return {"a": items[::2], "b": items[1::2]}
+
+
+WHOLE = {
+    "sqs": ("AmazonSQS.SendMessageBatch", "Entries"),
+    "kinesis": ("Kinesis_20131202.PutRecords", "Records"),
+    "events": ("AWSEvents.PutEvents", "Entries"),
+    "dynamodb": ("DynamoDB_20120810.BatchWriteItem", "RequestItems"),
+}
+
+
+@pytest.mark.parametrize(
+    ("service", "entries", "refused"),
+    [
+        ("sqs", many(10, MessageBody="m"), False),
+        ("sqs", many(11, MessageBody="m"), True),
+        ("sqs", many(2, MessageBody="m") * 2, True),
+        ("sqs", [*many(2, MessageBody="m"), {"MessageBody": "m"}], True),
+        ("sqs", [*many(2, MessageBody="m"), {"Id": None, "MessageBody": "m"}], True),
+        ("sqs", [*many(2, MessageBody="m"), {"Id": 7, "MessageBody": "m"}], True),
+        ("sqs", [*many(2, MessageBody="m"), {"Id": "", "MessageBody": "m"}], True),
+        ("sqs", [*many(2, MessageBody="m"), {"Id": "a b", "MessageBody": "m"}], True),
+        ("sqs", [*many(2, MessageBody="m"), {"Id": "x" * 80, "MessageBody": "m"}], False),
+        ("sqs", [*many(2, MessageBody="m"), {"Id": "x" * 81, "MessageBody": "m"}], True),
+        ("sqs", [*many(2, MessageBody="m"), {"Id": "b"}], True),
+        ("sqs", [*many(2, MessageBody="m"), "b"], True),
+        ("sqs", many(4, MessageBody="m" * (1 << 18)), False),
+        ("sqs", [*many(4, MessageBody="m" * (1 << 18)), {"Id": "b", "MessageBody": "\ud800"}], True),
+        ("sqs", many(2, MessageBody="m")[0], True),
+        ("sqs", [], True),
+        ("kinesis", [{"Data": "YQ==", "PartitionKey": "p"}] * 500, False),
+        ("kinesis", [{"Data": "YQ==", "PartitionKey": "p"}] * 501, True),
+        ("kinesis", [{"Data": "YQ==", "PartitionKey": "p"}] * 2 + [{"PartitionKey": "p"}], True),
+        ("events", [{"Source": "s"}] * 10, False),
+        ("events", [{"Source": "s"}] * 11, True),
+        ("dynamodb", written(25), False),
+        ("dynamodb", written(26), True),
+    ],
+)
+@pytest.mark.parametrize("share", [0.5, 1])
+async def test_a_batch_that_breaks_a_rule_is_the_services_to_refuse(
+    world: World, service: str, entries: Any, share: float, *, refused: bool
+) -> None:
+    """A part of it might be taken; it is sent on as it came, and the fault has not fired."""
+    world.emulator.answers(*(REFUSED if refused else (b'{"Records": []}',)))
+    if service in ("kinesis", "events") and not refused:
+        respond(world, taken_in_places)
+    world.arm(PartialFailure(service=service, share=share))
+    operation, member = WHOLE[service]
+    signed = f"AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/{service}/aws4_request, Signature=0"
+    body = json.dumps({member: entries}).encode()
+    request = Inbound("POST", "/", CIMultiDict({"X-Amz-Target": operation, "Authorization": signed}), body)
+    reply = await world.gateway.handle(request)
+    assert len(world.journal.of("fault")) == (not refused)
+    if refused:
+        assert (reply.status, [each.body for each in world.emulator.received][-1]) == (400, body)
+
+
+def taken_in_places(request: Received) -> bytes:
+    """Kinesis or EventBridge takes every entry."""
+    document = json.loads(request.body)
+    member = "Records" if "Records" in document else "Entries"
+    return json.dumps({member: [{"SequenceNumber": "1"}] * len(document.get(member, ()))}).encode()
+
+
+@pytest.mark.parametrize(
+    ("queue", "group", "refused"), [("orders.fifo", None, True), ("orders.fifo", "g", False), ("orders", None, False)]
+)
+async def test_messages_for_a_fifo_queue_are_in_groups(
+    world: World, queue: str, group: str | None, *, refused: bool
+) -> None:
+    """One without refuses its batch."""
+    world.emulator.answers(*(REFUSED if refused else (SENT_ONE,)))
+    world.arm(PartialFailure(service="sqs", share=0.01))
+    entries = [
+        *many(2, MessageBody="m", MessageGroupId="g"),
+        {"Id": "b", "MessageBody": "m"} | ({"MessageGroupId": group} if group else {}),
+    ]
+    url = QUEUE.replace("orders", queue)
+    reply = await world.gateway.handle(json_request("SendMessageBatch", QueueUrl=url, Entries=entries))
+    assert (reply.status, len(world.journal.of("fault"))) == ((400, 0) if refused else (200, 1))
+    assert (sent(world)[-1]["Entries"] == entries) is refused
+
+
+@pytest.mark.parametrize(
+    ("ids", "message", "refused"),
+    [
+        (["a", "b"], "m", False),
+        (["a", "a"], "m", True),
+        (["a", ""], "m", True),
+        (["a", None], "m", True),
+        (["a", "b"], None, True),
+        (["a", "b"], "m" * (1 << 18), True),
+        ([str(number) for number in range(11)], "m", True),
+    ],
+)
+@pytest.mark.parametrize("service", ["sqs", "sns"])
+async def test_a_form_that_breaks_a_rule_is_the_services_to_refuse(
+    world: World, service: str, ids: list[str | None], message: str | None, *, refused: bool
+) -> None:
+    """As in JSON; SNS takes a quarter of what SQS takes."""
+    refused = refused and not (service == "sqs" and message == "m" * (1 << 18))
+    world.emulator.answers(b"<Response/>", 400 if refused else 200)
+    world.arm(PartialFailure(service=service))
+    operation, entry, body = {
+        "sqs": ("SendMessageBatch", "SendMessageBatchRequestEntry.{}.", "MessageBody"),
+        "sns": ("PublishBatch", "PublishBatchRequestEntries.member.{}.", "Message"),
+    }[service]
+    fields = {"Action": operation, "QueueUrl": QUEUE, "TopicArn": TOPIC}
+    for number, each in enumerate(ids, start=1):
+        members = {"Id": each, body: message, "MessageGroupId": "g"}
+        fields |= {entry.format(number) + name: value for name, value in members.items() if value is not None}
+    request = form_request(fields)
+    request.headers["Authorization"] = request.headers["Authorization"].replace("/sqs/", f"/{service}/")
+    reply = await world.gateway.handle(request)
+    assert len(world.journal.of("fault")) == (not refused)
+    if refused:
+        assert (reply.status, [each.body for each in world.emulator.received]) == (400, [request.body])
+
+
 async def test_a_refused_batch_is_answered_as_it_was(world: World) -> None:
     """An error for the whole call has no place for entries."""
     world.emulator.answers(b'{"__type": "QueueDoesNotExist"}', 400)
@@ -250,7 +381,6 @@ async def test_a_refused_batch_is_answered_as_it_was(world: World) -> None:
         await call(world, "sqs", "send_message_batch", QueueUrl=QUEUE, Entries=MESSAGES)
 
 
-REFUSED = (b'{"__type": "com.amazonaws.sqs#InvalidParameterValue", "message": "no"}', 400)
 HANDLE = b'{"Messages": [{"MessageId": "m", "ReceiptHandle": "h", "Body": "b"}]}'
 SENT_ONE = b'{"MessageId": "m", "Successful": [{"Id": "0", "MessageId": "m"}], "Failed": []}'
 NONE_SENT = b'{"Successful": [], "Failed": [{"Id": "0", "Code": "InvalidParameterValue", "SenderFault": true}]}'
@@ -363,7 +493,7 @@ def json_request(operation: str, **members: object) -> Inbound:
     """A request to SQS in JSON, whatever botocore would say of it."""
     signed = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/sqs/aws4_request, Signature=0"
     headers = {"X-Amz-Target": f"AmazonSQS.{operation}", "Content-Type": "application/x-amz-json-1.0"}
-    body = json.dumps({"QueueUrl": QUEUE, **members}).encode()
+    body = json.dumps({"QueueUrl": QUEUE} | members).encode()
     return Inbound("POST", "/", CIMultiDict({**headers, "Authorization": signed}), body)
 
 

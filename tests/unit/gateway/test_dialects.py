@@ -258,7 +258,9 @@ async def test_a_batch_in_the_url_fails_in_part(world: World) -> None:
     """The emulator gets the other entries."""
     world.emulator.answers(b"<R><SendMessageBatchResult></SendMessageBatchResult></R>")
     world.arm(PartialFailure(service="sqs", share=0.01))
-    fields = {"Action": "SendMessageBatch"} | {f"SendMessageBatchRequestEntry.{n}.Id": f"m{n}" for n in (1, 2)}
+    names = [f"SendMessageBatchRequestEntry.{number}." for number in (1, 2)]
+    fields = {"Action": "SendMessageBatch", **{f"{name}MessageBody": "m" for name in names}}
+    fields |= {f"{name}Id": f"m{number}" for number, name in enumerate(names, start=1)}
     reply = await world.gateway.handle(Inbound("GET", f"/000000000000/orders?{urlencode(fields)}", CIMultiDict(SIGNED)))
     (kept,) = parse_qs(world.emulator.received[0].body.decode())["SendMessageBatchRequestEntry.1.Id"]
     (failed,) = {"m1", "m2"} - {kept}
