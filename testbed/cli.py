@@ -285,9 +285,7 @@ def _standing(options: "RunOptions", dsn: str | None) -> "Standing | None":
 
 def _show_verdict(verdict: "RunVerdict", folder: "RunFolder", options: "RunOptions", *, as_json: bool) -> None:
     """Print verdict.json, or the tables made of it."""
-    from rich.console import Console  # noqa: PLC0415 - see _execute
-
-    from testbed.report.console import print_summary  # noqa: PLC0415 - see _execute
+    from testbed.report.console import Output, print_summary  # noqa: PLC0415 - see _execute
 
     document: Verdict = cast("Verdict", verdict.to_json())
     if as_json:
@@ -297,7 +295,7 @@ def _show_verdict(verdict: "RunVerdict", folder: "RunFolder", options: "RunOptio
         name: {cause: len(ids) for cause, ids in found.facts.causes.items()}
         for name, found in verdict.architectures.items()
     }
-    print_summary(document, causes, folder.path, Console(highlight=False), origin=options.seed_from)
+    print_summary(document, causes, folder.path, Output(highlight=False), origin=options.seed_from)
 
 
 def _broken_off(

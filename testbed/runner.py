@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from testbed.engine import check_max_connections
-from testbed.errors import TestbedError, UsageError
+from testbed.errors import TestbedError
 from testbed.ledger.history import HistoryWriter
 from testbed.ledger.verdict import ArchitectureVerdict, EngineFacts, Facts, RunVerdict, blind_spots
 from testbed.load.orders import Request
-from testbed.own_lines import shortened
 from testbed.replay import EarlierRun, deciding, earlier_run, missed_line
 from testbed.report.console import Progress
 from testbed.run_folder import BROKEN_OFF, RunFolder, RunOptions, unwritable
@@ -53,8 +52,7 @@ async def run_scenario(
         UsageError: The scenario does not work, or the standing testbed cannot be used.
         HarnessError: The testbed cannot do its work.
     """
-    requests = _planned(scenario, options.seed)
-    scenario = scenario.with_poisoned_invokes(requests)
+    scenario, requests = scenario.planned(options.seed)
     earlier = earlier_run(Path(options.replay_of), scenario, requests) if options.replay_of else None
     if earlier and not earlier.is_whole:
         tell(f"{options.replay_of} broke off: what its faults would have hit after that is not known, and not hit")
@@ -88,8 +86,8 @@ async def run_on(
     tell: Callable[[str], None],
 ) -> RunVerdict:
     """The same as `run_scenario`, on a testbed that is up, and stays so."""
-    requests = _planned(scenario, options.seed)
-    run = _Run(bed, scenario.with_poisoned_invokes(requests), options, folder, None, tell)
+    scenario, requests = scenario.planned(options.seed)
+    run = _Run(bed, scenario, options, folder, None, tell)
     await run.try_all(requests, show)
     verdict = run.written_down()
     if run.broken_by is not None:
@@ -182,17 +180,6 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, TestbedError):
         return error.message.partition("\n")[0].rstrip(":")
     return f"{type(error).__name__}: {error}"
-
-
-def _planned(scenario: Scenario, seed: int) -> list[Request]:
-    try:
-        return scenario.traffic.plan(seed, scenario.poison)
-    except TestbedError:
-        raise
-    except Exception as error:
-        raise UsageError(
-            f"the traffic of scenario {scenario.name!r} cannot be planned:\n{shortened(error)}", "mend its order()"
-        ) from error
 
 
 def write_down(folder: RunFolder, verdict: RunVerdict) -> None:

@@ -13,10 +13,11 @@ from testbed.chaos.fault import CallFault, Fault
 from testbed.chaos.faults.poison import Poison
 from testbed.chaos.schedule import named
 from testbed.chaos.timed import TimedFault, check_apart
-from testbed.errors import UsageError
+from testbed.errors import TestbedError, UsageError
 from testbed.ledger.verdict import Expectation
 from testbed.load.arrivals import Arrivals
 from testbed.load.orders import Request, plan_requests, rearranged
+from testbed.own_lines import shortened
 from testbed.records import Destination, Source, Table
 from testbed.semantics.profiles import Profile, aws
 
@@ -254,6 +255,25 @@ class Scenario:
     def poison(self) -> Poison | None:
         """The poison in its chaos, if there is any."""
         return next((fault for fault in self.chaos if isinstance(fault, Poison)), None)
+
+    def planned(self, seed: int) -> tuple["Scenario", list[Request]]:
+        """The traffic, and the scenario for it: with the faults behind poison that crashes or hangs whoever gets it.
+
+        Args:
+            seed: Seed of the run.
+
+        Raises:
+            UsageError: The traffic cannot be planned, with the lines of the scenario that failed.
+        """
+        try:
+            requests = self.traffic.plan(seed, self.poison)
+        except TestbedError:
+            raise
+        except Exception as error:
+            raise UsageError(
+                f"the traffic of scenario {self.name!r} cannot be planned:\n{shortened(error)}", "mend its order()"
+            ) from error
+        return self.with_poisoned_invokes(requests), requests
 
     def with_poisoned_invokes(self, requests: Sequence[Request]) -> "Scenario":
         """With the faults of invokes that stand behind poison that crashes or hangs whoever gets it.

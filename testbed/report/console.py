@@ -53,6 +53,14 @@ class Progress:
     connections: int = 0
 
 
+class Output(Console):
+    """Standard output. Rich ends a program whose reader has gone with 1, which would be a verdict."""
+
+    def on_broken_pipe(self) -> None:
+        """Let whoever runs the command tell its exit code."""
+        raise BrokenPipeError
+
+
 class LiveLine:
     """One line on stderr that is rewritten in place; where that is no terminal, a new line at times.
 

@@ -10,7 +10,7 @@ from testbed.catalog import found_again, load_scenario
 from testbed.chaos.fault import Fault
 from testbed.engine import check_max_connections
 from testbed.engine_option import default_engine
-from testbed.errors import EXIT_UNKNOWN, UsageError
+from testbed.errors import EXIT_UNKNOWN, TestbedError, UsageError
 from testbed.ledger.verdict import Verdict, combine
 from testbed.report.console import LiveLine
 from testbed.report.wording import replay_line
@@ -47,6 +47,7 @@ def search(arguments: argparse.Namespace, until_interrupted: Until, say: Say) ->
     )
     scenario = load_scenario(options.scenario).only(arguments.architecture)
     check_max_connections(scenario.database.max_connections)
+    scenario.planned(options.seed)  # a mistake in its order() is told before anything starts
     verdicts = []
     for architecture in scenario.architectures:
         session = Session(
@@ -60,11 +61,13 @@ def search(arguments: argparse.Namespace, until_interrupted: Until, say: Say) ->
         )
         try:
             verdicts.append(_searched(session, until_interrupted))
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, TestbedError) as error:
             if session.hunt.best is None:
                 raise
             _print(session)
-            say(f"testbed: interrupted; the smallest find so far is in {session.test}")
+            say(f"testbed: the search was broken off; the smallest find so far is in {session.test}")
+            if isinstance(error, TestbedError):
+                raise
             return EXIT_UNKNOWN
         finally:
             if not session.test.exists():

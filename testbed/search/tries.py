@@ -69,7 +69,7 @@ class Tries:
             HarnessError: The testbed cannot do its work.
         """
         scenario = self._scenario if candidate.scale == 1 else self._scenario.scaled(candidate.scale)
-        scenario = scenario.under(candidate.faults)
+        scenario, requests = scenario.under(candidate.faults).planned(self._seed)
         if self._place is None:
             await self._deploy(scenario)
         else:
@@ -83,7 +83,7 @@ class Tries:
                 scenario=scenario,
                 architecture=scenario.architectures[0],
                 seed=self._seed,
-                requests=scenario.traffic.plan(self._seed, scenario.poison),
+                requests=requests,
                 folder=folder,
                 history=history,
                 show=self._show,

@@ -200,6 +200,8 @@ def everywhere(to: Hops, *, taken: int) -> Mapping[str, Chaos]:
     both = (to.front, to.consumer)
     wire: dict[str, Any] = {"during": to.window}
     work: dict[str, Any] = {"resources": both, "when": to.tries}
+    refusals = attempts(1, 6)  # the wait for the next try doubles each time: nine in a row take longer than the drain
+    connect: dict[str, Any] = {**wire, "probability": 0.6, "when": refusals}
     faults: dict[str, Fault] = {
         "throttles": Throttle(service="*", probability=0.15),
         "errors": ServiceError(service="*", probability=0.15),
@@ -227,8 +229,8 @@ def everywhere(to: Hops, *, taken: int) -> Mapping[str, Chaos]:
         "reset-before": PostgresReset(**wire, operations=("Query",), probability=0.2),
         "reset-after": PostgresReset(**wire, operations=("Query",), position="after", probability=0.2),
         "black-hole": PostgresBlackHole(**wire, operations=("Query",), seconds=0.8, probability=0.2),
-        "refused": PostgresRefused(**wire, probability=0.6),
-        "too-many-connections": PostgresRefused(**wire, sqlstate="53300", probability=0.6),
+        "refused": PostgresRefused(**connect),
+        "too-many-connections": PostgresRefused(**connect, sqlstate="53300"),
         "serialization-failures": SqlError(**wire, sqlstate="40001", probability=0.2),
         "admin-shutdown": SqlError(**wire, sqlstate="57P01", probability=0.2),
         "connections-hogged": ConnectionsHogged(at=_BEGIN, seconds=_LAST),

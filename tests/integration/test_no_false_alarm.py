@@ -104,9 +104,7 @@ def tried(bed: tuple[RunningTestbed, RunOnLoop[object]], places: dict[str, Place
     sqs = running.aws.client("sqs")
 
     def tried(good: Good, chaos: str, faults: Chaos, seed: int) -> Tried:
-        scenario = good.scenario(chaos, faults)
-        requests = scenario.traffic.plan(seed, scenario.poison)
-        scenario = scenario.with_poisoned_invokes(requests)
+        scenario, requests = good.scenario(chaos, faults).planned(seed)
         (architecture,) = scenario.architectures
         if architecture.name not in places:
             places[architecture.name] = run(placed(scenario, architecture, running))  # type: ignore[assignment]

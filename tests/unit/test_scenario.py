@@ -104,14 +104,13 @@ def test_scaling_stretches_what_happens_at_a_time() -> None:
 
 def test_poison_that_kills_brings_its_faults_of_invokes() -> None:
     """For the very orders that were planned so; without poison, and after --no-chaos, there are none."""
-    chaotic = scenario(chaos=[Poison(every=5, kinds=("crashes", "nul"))])
-    requests = chaotic.traffic.plan(1, chaotic.poison)
-    [_, fault] = chaotic.with_poisoned_invokes(requests).chaos
+    armed, requests = scenario(chaos=[Poison(every=5, kinds=("crashes", "nul"))]).planned(1)
+    [_, fault] = armed.chaos
     assert isinstance(fault, CallFault)
     assert isinstance(fault.when, Trigger)
     assert fault.when.to_json() == {"key": [each.id for each in requests if each.poison == "crashes"]}
-    calm = chaotic.without_chaos()
-    assert calm.with_poisoned_invokes(requests) == calm
+    calm = armed.without_chaos()
+    assert calm.planned(1) == (calm, calm.traffic.plan(1, None))
 
 
 def test_without_chaos_nothing_is_spoiled() -> None:
@@ -150,6 +149,14 @@ def test_clients_talk_to_the_one_endpoint() -> None:
     aws = Aws("http://127.0.0.1:1")
     assert aws.client("sqs").meta.endpoint_url == "http://127.0.0.1:1"
     assert aws.rest_api_url("abc", "live") == "http://127.0.0.1:1/restapis/abc/live/_user_request_"
+
+
+def test_an_order_that_cannot_be_made_is_the_scenario_s_mistake() -> None:
+    """With the line that failed."""
+    traffic = replace(scenario().traffic, order=lambda order_id, _: {"id": order_id, "n": 1 / 0})
+    with pytest.raises(UsageError, match="the traffic of scenario 's' cannot be planned") as refused:
+        scenario(traffic=traffic).planned(1)
+    assert "test_scenario.py" in refused.value.message
 
 
 @pytest.mark.parametrize(

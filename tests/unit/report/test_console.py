@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from synthetic_run import make_run
 
-from testbed.report.console import LiveLine, Progress, print_summary
+from testbed.report.console import LiveLine, Output, Progress, print_summary
 
 TRAFFIC = Progress(
     architecture="sync", stage="traffic", t=12.2, planned=3000, sent=1200, stored=640, queue_depth=7, connections=17
@@ -155,3 +155,14 @@ def test_the_live_line_leaves_stdout_alone(capsys: pytest.CaptureFixture[str]) -
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "sent 1,200/3,000" in captured.err
+
+
+def test_a_reader_that_has_gone_is_the_command_s_to_explain() -> None:
+    """Rich would end the program with 1, which says that the data went wrong."""
+
+    class Gone(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        Output(file=Gone()).print("verdict")
