@@ -1,7 +1,7 @@
 """Trace ids that tie every hop to the order that caused it.
 
 AWS's own header does the work: API Gateway hands ``X-Amzn-Trace-Id`` to Lambda, the runtime client puts it into
-``_X_AMZN_TRACE_ID``, and botocore adds it to the calls of the handler. So no handler needs to know of the testbed.
+``_X_AMZN_TRACE_ID``, and botocore adds it to the calls of the handler. So no handler needs a library for it.
 The format is X-Ray's, ``Root=1-<8 hex>-<24 hex>``; where X-Ray puts the epoch time, the testbed puts the planned
 time of the order in milliseconds after the start of the traffic, so that windows of faults do not depend on how fast
 a machine is. The 24 are the number of the order in the plan, eight, and a digest of its id.

@@ -18,14 +18,14 @@ PAGE: Final = TESTS.parent / "docs" / "conformance.md"
 _HEAD: Final = """# Conformance
 
 What the data plane does as AWS does, rule by rule. This page is made from the tests:
-`python tests/conformance/conformance_table.py` writes it.
+`.venv/bin/python tests/conformance/conformance_table.py` writes it.
 
 - **kept**: documented by AWS, and tested here.
 - **parameter**: AWS publishes no number, or no rule; it is a named parameter of a profile.
 - **left out**: not done, with the reason.
 
-LocalStack is 4.14.0 with its own data plane, MiniStack is 1.5.33; what they do was read in their sources, and in part
-measured. The rules that are left out here are counted for them as well.
+LocalStack is 4.14.0 with its own data plane, [MiniStack](https://ministack.org), another emulator, is 1.5.33; what they
+do was read in their sources, and in part measured. A rule that is left out here still counts for the others.
 """
 _COUNTED: Final = (
     ("here", ("kept", "parameter", "left out")),

@@ -15,6 +15,7 @@ from observing import JournalReader, RecordingFunction, unique, wait_until
 
 from testbed import deploy, profiles
 from testbed.running import RunningTestbed
+from testbed.scenario import ROLE
 from testbed.semantics.concurrency import Limits
 from testbed.semantics.profiles import Profile
 from testbed.semantics.provisioned import ProvisionedProfile
@@ -238,6 +239,40 @@ def test_a_template_asks_for_it_too(
             return None
 
     wait_until(lambda: kind() == "provisioned-concurrency", "what the template provisions")
+
+
+@pytest.mark.rule("concurrency.reserved")
+def test_a_template_reserves_concurrency(bed: RunningTestbed) -> None:
+    """Set with the function, changed with the stack, and given back where the template says no more of it."""
+    cloudformation, functions = bed.aws.client("cloudformation"), bed.aws.client("lambda")
+    stack, name = unique("stack"), unique("reserved")
+
+    def template(**reserved: int) -> str:
+        code = {"ZipFile": "def handler(event, context):\n    return 'done'\n"}
+        properties = {
+            "FunctionName": name,
+            "Runtime": "python3.11",
+            "Handler": "index.handler",
+            "Role": ROLE,
+            "Code": code,
+        }
+        function = {"Type": "AWS::Lambda::Function", "Properties": properties | reserved}
+        return json.dumps({"Resources": {"Function": function}})
+
+    def reserved() -> int | None:
+        found: int | None = functions.get_function_concurrency(FunctionName=name).get("ReservedConcurrentExecutions")
+        return found
+
+    cloudformation.create_stack(StackName=stack, TemplateBody=template(ReservedConcurrentExecutions=0))
+    cloudformation.get_waiter("stack_create_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
+    assert reserved() == 0
+    with pytest.raises(functions.exceptions.TooManyRequestsException):
+        functions.invoke(FunctionName=name)
+    for change, now in (({"ReservedConcurrentExecutions": 2}, 2), ({"Timeout": 9}, None)):
+        cloudformation.update_stack(StackName=stack, TemplateBody=template(**change))
+        cloudformation.get_waiter("stack_update_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
+        assert reserved() == now
+        assert functions.invoke(FunctionName=name)["Payload"].read() == b'"done"'
 
 
 @pytest.mark.rule("concurrency.unreserved-floor")

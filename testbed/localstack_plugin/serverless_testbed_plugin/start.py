@@ -25,7 +25,7 @@ def install() -> None:
     from localstack.aws import handlers  # noqa: PLC0415
     from localstack.services.edge import ROUTER  # noqa: PLC0415
 
-    from . import executions, queues, service_calls  # noqa: PLC0415
+    from . import executions, queues, service_calls, stacks  # noqa: PLC0415
     from .aliases import take_weights_in_updates  # noqa: PLC0415
     from .changes import ChangeNotifier  # noqa: PLC0415
     from .cloudwatch import keep_metrics_as_aws_does  # noqa: PLC0415
@@ -53,6 +53,7 @@ def install() -> None:
     expire_messages_as_sqs_does()
     handlers.serve_custom_service_request_handlers.append(refuse)
     handlers.serve_custom_service_request_handlers.append(use_quotas)
+    handlers.serve_custom_service_request_handlers.append(stacks.mend)
     handlers.serve_custom_service_request_handlers.append(forward)
     handlers.serve_custom_service_request_handlers.append(service_calls.forward)
     handlers.run_custom_response_handlers.append(ChangeNotifier())
