@@ -26,7 +26,7 @@ from testbed.compute.functions import (
     parse_reference,
 )
 from testbed.compute.logs import TAIL_BYTES, LogFolder
-from testbed.compute.pool import Pool
+from testbed.compute.pool import EnvironmentsEndedError, Pool
 from testbed.compute.processes import Processes
 from testbed.compute.provisioning import Provisioning
 from testbed.compute.result import InvokeResult
@@ -42,6 +42,7 @@ from testbed.trace import parse_trace
 _SWEEPS_PER_LIFETIME: Final = 4
 _NOT_FOUND: Final = 404
 _UNAVAILABLE: Final = 500
+_RESET: Final = "everything was ended before the function ran"
 _PROVISIONED: Final = {Served.ON_DEMAND: False, Served.PROVISIONED: True, Served.SPILLOVER: "spillover"}
 """How the journal tells by what an invoke was served."""
 _NEVER_ADMITTED: Final[Mapping[str, object]] = {"provisioned": None}
@@ -166,6 +167,7 @@ class Compute:
         self._sweeper: asyncio.Task[None] | None = None
         self._invokes = 0
         self._throttles = 0
+        self._resets = 0
 
     async def start(self) -> None:
         """Start the fork server and the Runtime API.
@@ -193,7 +195,12 @@ class Compute:
         self._logs.close()
 
     async def reset(self) -> None:
-        """End every environment, forget queued events, functions and counts; running invokes end as crashes."""
+        """End every environment, forget queued events, functions and counts.
+
+        Running invokes end as crashes; those that wait for an environment, or for what LocalStack says of their
+        function, fail as by an error of the service.
+        """
+        self._resets += 1
         await self._events.clear()
         await self._provisioning.clear()
         await self._pool.end_all()
@@ -323,7 +330,10 @@ class Compute:
         """One attempt, and its line in the journal."""
         loop = asyncio.get_running_loop()
         started = loop.time()
+        resets = self._resets
         found = await self._find(request)
+        if self._resets != resets:
+            found = refusals.service_failed(_RESET)
         if isinstance(found, AwsError):
             result, run, facts = _refused(found), None, _NEVER_ADMITTED
         else:
@@ -397,16 +407,19 @@ class Compute:
     ) -> tuple[InvokeResult, Execution | None, Mapping[str, object]]:
         """The answer, what ran, and for the journal how it was admitted."""
         now = asyncio.get_running_loop().time()
-        served = self._concurrency.admit(function.name, function.version, now=now)
+        concurrency = self._concurrency  # another one counts once there is another profile
+        served = concurrency.admit(function.name, function.version, now=now)
         if isinstance(served, ThrottleReason):
             self._throttles += 1
             return _refused(refusals.throttled(served), function_errors.THROTTLE), None, _NEVER_ADMITTED
         self._invokes += 1
-        running = self._concurrency.in_use(function.name, function.version)
+        running = concurrency.in_use(function.name, function.version)
         try:
             run = await self._executor.run(function, request, served)
+        except EnvironmentsEndedError:
+            return _refused(refusals.service_failed(_RESET)), None, _NEVER_ADMITTED
         finally:
-            self._concurrency.release(function.name, function.version, served)
+            concurrency.release(function.name, function.version, served)
         facts = {"provisioned": _PROVISIONED[served], "running": running}
         failed = function_errors.UNHANDLED if run.cause else None
         tail = run.log[-TAIL_BYTES:]

@@ -47,6 +47,10 @@ class Start:
     cold: bool = True
 
 
+class EnvironmentsEndedError(Exception):
+    """Every environment was ended while an invoke waited for one."""
+
+
 @dataclass(eq=False, slots=True)
 class _Waiting:
     """An invoke that waits for an environment.
@@ -105,6 +109,9 @@ class Pool:
             initialization: Of which kind the environment is to be, `ON_DEMAND` or `PROVISIONED`.
             start_delay: Seconds by which a cold start takes longer than it would; an environment that was started for
                 another invoke is not meant.
+
+        Raises:
+            EnvironmentsEndedError: `end_all` was first.
         """
         key = _key(function, initialization)
         if self._has_idle(key):
@@ -271,7 +278,15 @@ class Pool:
         self._give_up_resets(lambda key, _: condition(key))
 
     async def end_all(self) -> None:
-        """Kill every environment, and return when they are gone; running invokes end as crashes."""
+        """Kill every environment, and return when they are gone; running invokes end as crashes.
+
+        Invokes that wait for an environment get none: what is deployed for them may be gone, too.
+        """
+        for queue in self._waiting.values():
+            for waiting in queue:
+                if not waiting.start.done():
+                    waiting.start.set_exception(EnvironmentsEndedError())
+        self._waiting.clear()
         self.retire()
         self._idle.clear()
         ending = [environment.end() for environment in self._all]

@@ -30,6 +30,12 @@ def invalid_payload(problem: str) -> AwsError:
     return AwsError("InvalidRequestContentException", 400, message, {"Type": "User"})
 
 
+def invalid_client_context() -> AwsError:
+    """The client context of the invoke is not a JSON object in base64."""
+    message = "Client context must be a valid Base64-encoded JSON object."
+    return AwsError("InvalidRequestContentException", 400, message, {"Type": None})
+
+
 def not_active(state: str) -> AwsError:
     """The function is still being created, or failed to be."""
     message = (

@@ -4,6 +4,7 @@ HTTP clients, functions, pollers and the emulator's own calls all take this way;
 """
 
 import base64
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from multidict import CIMultiDict
 
 from testbed.chaos.call import AwsError, Call, Effect
 from testbed.chaos.schedule import Schedule
+from testbed.compute import refusals
 from testbed.compute.aws import AwsCaller
 from testbed.compute.functions import CALLER as COMPUTE
 from testbed.compute.result import InvokeResult
@@ -179,11 +181,16 @@ class Gateway:
         query = parse_qs(request.target.partition("?")[2])
         function = unquote(request.path.split("/")[3])
         header = request.headers.get(HEADER) or fresh_trace_header()
+        try:
+            client_context = _client_context(request.headers.get("X-Amz-Client-Context"))
+        except ValueError:
+            refused = refusals.invalid_client_context()
+            return answer_reply(refused, target, request, refused.code), self.faults.origin(header).trace
         result = await self.invoke(
             function, request.body, caller=caller, trace=header,
             qualifier=query.get("Qualifier", [None])[0],
             invocation_type=request.headers.get("X-Amz-Invocation-Type", "RequestResponse"),
-            client_context=request.headers.get("X-Amz-Client-Context"),
+            client_context=client_context,
         )  # fmt: skip
         trace = self.faults.origin(header).trace
         if result.error is not None:
@@ -237,3 +244,17 @@ def _identity(target: Target, request: Inbound, origin: Origin) -> str:
     if origin.planned:
         return f"{kind}:{origin.trace}"
     return identity_of_content(kind, request.method.encode(), request.target.encode(), stable_body(request))
+
+
+def _client_context(header: str | None) -> str | None:
+    """What a client says of itself, as JSON in one line (AWS Lambda API reference, Invoke, ClientContext).
+
+    Raises:
+        ValueError: It is not a JSON object in base64.
+    """
+    if header is None:
+        return None
+    document = json.loads(base64.b64decode(header, validate=True))
+    if not isinstance(document, dict):
+        raise ValueError("no object")  # noqa: TRY004 - as where it is no JSON
+    return json.dumps(document)

@@ -80,7 +80,7 @@ def invocation_record(
     }
     record["responseContext"] = {name: value for name, value in context.items() if value is not None}
     if response.payload is not None:
-        record["responsePayload"] = json.loads(response.payload)
+        record["responsePayload"] = _document(response.payload)
     return record
 
 
@@ -116,8 +116,16 @@ def detail_type(*, succeeded: bool) -> str:
     return f"Lambda Function Invocation Result - {'Success' if succeeded else 'Failure'}"
 
 
+def _document(payload: bytes) -> Any:
+    """What a function answered; as a text where it is no JSON, as of a runtime that answers in another format."""
+    try:
+        return json.loads(payload)
+    except (ValueError, RecursionError):
+        return payload.decode(errors="replace")
+
+
 def _error_message(response: Response) -> str:
-    document = json.loads(response.payload) if response.payload else None
+    document = _document(response.payload) if response.payload else None
     return str(document.get("errorMessage", "")) if isinstance(document, dict) else response.message
 
 

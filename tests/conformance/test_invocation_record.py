@@ -104,3 +104,11 @@ def test_an_event_is_named_for_its_result() -> None:
     """The two detail types."""
     assert detail_type(succeeded=True) == "Lambda Function Invocation Result - Success"
     assert detail_type(succeeded=False) == "Lambda Function Invocation Result - Failure"
+
+
+@pytest.mark.parametrize("answer", [b"stored", b"\xff", b"[" * 100_000])
+def test_an_answer_that_is_no_json_is_told_as_a_text(answer: bytes) -> None:
+    """A handler may return bytes, and a runtime of somebody's own may say anything: both are told of all the same."""
+    failed = Response(status=200, executed_version="$LATEST", function_error="Unhandled", payload=answer)
+    assert record_of(failed)["responsePayload"] == answer.decode(errors="replace")
+    assert dead_letter_attributes("r-1", failed)["RequestID"]["StringValue"] == "r-1"

@@ -15,6 +15,7 @@ from deployed import Emulator, Journal, StartCompute, until
 from testbed.compute.invoke import Compute
 from testbed.compute.result import InvokeResult
 from testbed.semantics.lifecycle import LifecycleProfile
+from testbed.semantics.profiles import Profile
 
 LONG_STORY = """
 calls = 0
@@ -490,6 +491,12 @@ async def test_a_caller_that_goes_away_does_not_stop_the_function(
     assert [hop["cause"] for hop in journal.hops] == [None]
 
 
+async def test_a_client_context_reaches_the_handler(emulator: Emulator, compute: Compute) -> None:
+    """As AWS's runtime client reads it."""
+    emulator.deploy("orders", "def handler(event, context): return context.client_context.custom")
+    assert body(await invoke(compute, client_context='{"custom": {"tenant": "a"}}')) == {"tenant": "a"}
+
+
 @pytest.mark.rule("invoke.dry-run")
 async def test_a_dry_run_checks_and_runs_nothing(emulator: Emulator, compute: Compute) -> None:
     """DryRun answers 204."""
@@ -513,6 +520,52 @@ async def test_reset_ends_every_environment_and_starts_the_counts_again(emulator
     assert compute.stats().cold_starts == {}
     assert compute.stats().peak_account_concurrency == 0
     assert body(await invoke(compute))["calls"] == 1
+
+
+async def test_what_waits_for_an_environment_is_not_run_after_a_reset(
+    emulator: Emulator, compute: Compute, tmp_path: Path
+) -> None:
+    """Nor does it count for the architecture that comes next, whatever profile that runs by."""
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    emulator.deploy(
+        "orders",
+        "import time, pathlib, uuid\ntime.sleep(0.5)\n"
+        f"def handler(event, context): (pathlib.Path({str(marks)!r}) / uuid.uuid4().hex).touch()",
+    )
+    waiting = [asyncio.create_task(invoke(compute)) for _ in range(12)]
+    await until(lambda: compute.stats().concurrency == {"orders": 12} and compute._processes.pids)
+    await compute.use(Profile())
+    results = await asyncio.gather(*waiting)
+    assert {result.status for result in results} <= {200, 500}
+    assert all(result.function_error or result.error for result in results)
+    assert compute.stats().cold_starts == {}
+    assert compute.stats().concurrency == {}
+    assert set(compute._concurrency.in_use("orders").values()) == {0}
+    assert body(await invoke(compute)) is None
+    assert len(list(marks.iterdir())) == 1
+
+
+async def test_what_is_looked_up_during_a_reset_does_not_run(
+    emulator: Emulator, compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LocalStack answers late: the function may be another one's by then."""
+    emulator.deploy("orders", COUNTER)
+    asked, may_answer = asyncio.Event(), asyncio.Event()
+    call = emulator.call
+
+    async def late(*given: Any, **more: Any) -> Any:
+        asked.set()
+        await may_answer.wait()
+        return await call(*given, **more)
+
+    monkeypatch.setattr(emulator, "call", late)
+    invoked = asyncio.create_task(invoke(compute))
+    await asked.wait()
+    await compute.reset()
+    may_answer.set()
+    assert (await invoked).status == 500
+    assert compute.stats().invokes == 0
 
 
 async def test_idle_environments_end_after_their_lifetime(emulator: Emulator, start_compute: StartCompute) -> None:

@@ -210,9 +210,18 @@ async def test_an_invoke_says_all_that_aws_says(world: World) -> None:
     (invoke,) = world.functions.invokes
     assert (invoke["function"], invoke["payload"], invoke["caller"]) == ("f", b"{}", "client")
     assert (invoke["qualifier"], invoke["invocation_type"]) == ("live", "RequestResponse")
-    assert invoke["client_context"] == "eyJhIjogMX0="
+    assert invoke["client_context"] == '{"a": 1}'
     assert world.emulator.received == []
     assert world.journal.of("aws")[0]["cause"] == "crash"
+
+
+@pytest.mark.parametrize("context", ["no base64", "bm8gSlNPTg==", "WzFd"])
+async def test_a_client_context_that_is_no_object_is_refused(world: World, context: str) -> None:
+    """In AWS's words; the function is not asked."""
+    client = world.client("lambda")
+    with pytest.raises(client.exceptions.InvalidRequestContentException, match="valid Base64-encoded JSON object"):
+        await asyncio.to_thread(client.invoke, FunctionName="f", ClientContext=context)
+    assert world.functions.invokes == []
 
 
 async def test_a_function_is_found_by_its_arn(world: World) -> None:
