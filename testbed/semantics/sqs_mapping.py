@@ -199,7 +199,7 @@ class Batching:
         window: ``MaximumBatchingWindowInSeconds``.
         maximum_bytes: Largest event, in bytes.
         count: Records in the batch.
-        bytes: Their size, in bytes.
+        bytes: Size of the event so far, in bytes; at the start, what it has besides its records.
         opened_at: When the first record came in; None while the batch is empty.
     """
 

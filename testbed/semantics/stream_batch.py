@@ -185,6 +185,18 @@ class StreamBatch:
             return Discard(part.start, part.stop, "RetryAttemptsExhausted", part.invokes)
         return Attempt(part.start, part.stop)
 
+    def narrowed(self, attempt: Attempt, records: int) -> Attempt:
+        """The same attempt with ``records`` at most: what is left is a part of its own, to be attempted after it.
+
+        AWS Lambda developer guide, "Batching behavior": no event is larger than 6 MB. The state of a tumbling window
+        may have grown since the batch was closed.
+        """
+        stop = attempt.start + records
+        if stop >= attempt.stop:
+            return attempt
+        self._split_at(stop)
+        return Attempt(attempt.start, stop)
+
     def succeeded(self) -> None:
         """The function processed the whole part."""
         self._throttles = 0
@@ -209,7 +221,7 @@ class StreamBatch:
         if self.rules.bisect and checkpointed:
             return "split"
         if self.rules.bisect and part.stop - part.start > 1:
-            self._halve()
+            self._split_at((part.start + part.stop) // 2)
             return "split"
         part.failures += 1
         return "exhausted" if self._exhausted(part) else "retry"
@@ -217,11 +229,10 @@ class StreamBatch:
     def _exhausted(self, part: _Part) -> bool:
         return 0 <= self.rules.maximum_retry_attempts < part.failures
 
-    def _halve(self) -> None:
+    def _split_at(self, index: int) -> None:
         part = self._parts.popleft()
-        middle = (part.start + part.stop) // 2
-        self._parts.appendleft(_Part(middle, part.stop, part.failures, part.invokes))
-        self._parts.appendleft(_Part(part.start, middle, part.failures, part.invokes))
+        self._parts.appendleft(_Part(index, part.stop, part.failures, part.invokes))
+        self._parts.appendleft(_Part(part.start, index, part.failures, part.invokes))
 
     def _expired(self, part: _Part, now: float) -> int:
         """Index after the last record at the start of ``part`` that is too old."""

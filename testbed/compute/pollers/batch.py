@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from testbed.semantics.sqs_mapping import Batching
@@ -38,6 +39,23 @@ def encode_event(records: Iterable[Record], members: Mapping[str, Any] | None = 
     return b'{"Records":[' + b",".join(record.event for record in records) + b"]" + rest
 
 
+def envelope_bytes(members: Mapping[str, Any] | None = None) -> int:
+    """What an event has besides its records, in bytes; each record is counted with a comma, one too many."""
+    return len(encode_event((), members)) - 1
+
+
+def bytes_in_event(record: Record) -> int:
+    """What a record adds to an event: itself and a comma."""
+    return len(record.event) + 1
+
+
+def fitting(records: Iterable[Record], maximum_bytes: int, members: Mapping[str, Any] | None = None) -> int:
+    """How many of the first records an event with ``members`` takes; one at least, as a record can't be split."""
+    sizes = accumulate(map(bytes_in_event, records), initial=envelope_bytes(members))
+    next(sizes)
+    return max(1, sum(size <= maximum_bytes for size in sizes))
+
+
 def batch_identity(records: Sequence[Record]) -> str:
     """A name of a batch that depends as little as possible on how records happened to be batched.
 
@@ -70,7 +88,7 @@ class BatchBuffer:
         """Put ``records`` in, in their order."""
         self._renew_rule()
         for record in records:
-            size = len(record.event) + 1  # the comma
+            size = bytes_in_event(record)
             if self._next or not self._batching.fits(size):
                 self._next.append(record)
             else:

@@ -6,7 +6,14 @@ from contextlib import suppress
 from typing import Any
 
 from testbed.compute.pollers.base import Invoked, MappingPoller
-from testbed.compute.pollers.batch import BatchBuffer, Record, batch_identity, encode_event
+from testbed.compute.pollers.batch import (
+    BatchBuffer,
+    Record,
+    batch_identity,
+    encode_event,
+    envelope_bytes,
+    fitting,
+)
 from testbed.compute.pollers.destination import deliver
 from testbed.compute.pollers.stream_source import StreamSource
 from testbed.semantics.on_failure import LastResponse, on_failure_record
@@ -101,7 +108,8 @@ class Lane:
 
     def _batching(self) -> Batching:
         mapping = self._poller.mapping
-        return Batching(mapping.batch_size, mapping.window, self._numbers.batch_bytes)
+        envelope = envelope_bytes(self._members())
+        return Batching(mapping.batch_size, mapping.window, self._numbers.batch_bytes, bytes=envelope)
 
     async def _work(self, batch: StreamBatch) -> None:
         """One step with the batch in hand."""
@@ -113,7 +121,12 @@ class Lane:
             if await self._discard(step):
                 self._done_up_to(step.stop)
         else:
-            await self._attempt(batch, step)
+            await self._attempt(batch, batch.narrowed(step, self._fitting(step)))
+
+    def _fitting(self, attempt: Attempt) -> int:
+        """How many records an event takes now, which may be fewer than when the batch was closed."""
+        records = self._records[attempt.start : attempt.stop]
+        return fitting(records, self._numbers.batch_bytes, self._members())
 
     def _finish(self) -> None:
         self._batch, self._records = None, []

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from testbed.compute.aws import AwsCallError
 from testbed.compute.pollers.base import Invoked
-from testbed.compute.pollers.batch import BatchBuffer, Record
+from testbed.compute.pollers.batch import BatchBuffer, Record, envelope_bytes
 from testbed.compute.pollers.sqs_event import is_wanted, sqs_record
 from testbed.semantics.partial_batch import Failed, WholeBatchFailed, interpret
 from testbed.semantics.sqs_mapping import Batching, ThrottleHold
@@ -66,7 +66,7 @@ class PollLoop:
 
     def _batching(self) -> Batching:
         mapping = self._poller.mapping
-        return Batching(mapping.batch_size, mapping.window, self._numbers.batch_bytes)
+        return Batching(mapping.batch_size, mapping.window, self._numbers.batch_bytes, bytes=envelope_bytes())
 
     async def _collect(self) -> None:
         """Receive until the batch is closed, or once where the queue is empty."""

@@ -22,14 +22,15 @@ class WindowLane(Lane):
 
     def __init__(self, poller: MappingPoller, source: StreamSource, shard_id: str, progress: ShardProgress) -> None:
         """Start without an open window."""
-        super().__init__(poller, source, shard_id, progress)
-        self._later: deque[Record] = deque()  # what the open window does not take
-        self._final = False
+        numbers = poller.env.profile.stream
         self._window = TumblingWindow(
             seconds=poller.mapping.tumbling_window,
-            idle=self._numbers.window_idle,
-            state_bytes=self._numbers.window_state_bytes,
+            idle=numbers.window_idle,
+            state_bytes=numbers.window_state_bytes,
         )
+        self._final = False
+        super().__init__(poller, source, shard_id, progress)
+        self._later: deque[Record] = deque()  # what the open window does not take
 
     @property
     def settled(self) -> bool:

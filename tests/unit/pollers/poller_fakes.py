@@ -398,6 +398,7 @@ class FakeInvoker:
         self.invocations: list[Invocation] = []
         self.running = 0
         self.most_running = 0
+        self.most_bytes = 0  # of one event
 
     async def invoke(
         self,
@@ -412,6 +413,7 @@ class FakeInvoker:
         invocation = Invocation(now(), json.loads(payload), identity, trace)
         self.invocations.append(invocation)
         number = len(self.invocations)
+        self.most_bytes = max(len(payload), self.most_bytes)
         self.running += 1
         self.most_running = max(self.running, self.most_running)
         await asyncio.sleep(self.seconds)

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +11,7 @@ from poller_fakes import Queue, World, failures, now, raised, returned, throttle
 
 from testbed.chaos.call import AwsError
 from testbed.compute.result import InvokeResult
+from testbed.semantics.profiles import aws
 
 PARTIAL = {"FunctionResponseTypes": ["ReportBatchItemFailures"]}
 
@@ -259,6 +261,23 @@ async def test_a_batch_stays_below_six_megabytes() -> None:
     records = [record for i in world.invoker.invocations for record in i.event["Records"]]
     assert {record["attributes"]["ApproximateReceiveCount"] for record in records} == {"1"}
     await world.fleet.stop()
+
+
+@virtual_time
+async def test_an_event_may_be_exactly_as_large_as_a_batch() -> None:
+    """What is around the records counts: four go at once where their event just fits, and not at a byte less."""
+    limit, seen = aws.sqs.batch_bytes, []
+    for less in (0, 0, 1):
+        world = World(profile=replace(aws, sqs=replace(aws.sqs, batch_bytes=limit - less)))
+        queue = world.aws.queue("q")
+        for body in "abcd":
+            queue.send(body)
+        await world.map_queue("q")
+        await world.until(lambda queue=queue: not queue.messages)  # type: ignore[misc]
+        limit = world.invoker.most_bytes
+        seen.append([len(i.bodies) for i in world.invoker.invocations])
+        await world.fleet.stop()
+    assert seen == [[4], [4], [3, 1]]
 
 
 @virtual_time

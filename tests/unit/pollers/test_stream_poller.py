@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from poller_fakes import EPOCH, World, change, failures, now, raised, returned, virtual_time
+from poller_fakes import EPOCH, Shard, World, change, failures, now, raised, returned, virtual_time
 
 from testbed.semantics.profiles import aws
 
@@ -178,6 +178,24 @@ async def test_an_event_is_no_larger_than_six_megabytes() -> None:
 
 
 @virtual_time
+async def test_an_event_may_be_exactly_as_large_as_a_batch() -> None:
+    """What is around the records counts: four go at once where their event just fits, and not at a byte less."""
+    limit, seen = aws.stream.batch_bytes, []
+    source = Shard("source")
+    for _ in range(4):
+        source.put(b"x")
+    for less in (0, 0, 1):
+        world = World(profile=replace(aws, stream=replace(aws.stream, batch_bytes=limit - less)))
+        world.aws.stream("s")[0].records = source.records
+        await world.map_stream("s")
+        await world.until(lambda world=world: world.status.processed == 4, within=10)  # type: ignore[misc]
+        limit = world.invoker.most_bytes
+        seen.append([len(batch) for batch in _seen(world)])
+        await world.fleet.stop()
+    assert seen == [[4], [4], [3, 1]]
+
+
+@virtual_time
 async def test_enough_in_hand_is_not_added_to() -> None:
     """A shard whose batches do not end is not read on and on."""
     world = World(lambda _n, _event: raised(), replace(aws, stream=replace(aws.stream, read_ahead=5)))
@@ -259,6 +277,34 @@ async def test_a_state_that_is_too_large_ends_the_window_early() -> None:
     assert [event["isWindowTerminatedEarly"] for event in events] == [False, True, False]
     assert [event["isFinalInvokeForWindow"] for event in events] == [False, True, False]
     assert events[2]["state"] == {}
+    await world.fleet.stop()
+
+
+_STATE = {"state": "x" * 4000}
+
+
+def _fails_first_of_two(number: int, event: dict[str, Any]) -> Any:
+    failed = [{"itemIdentifier": event["Records"][0]["kinesis"]["sequenceNumber"]}] if number == 1 else []
+    return returned(_STATE | {"batchItemFailures": failed})
+
+
+@pytest.mark.parametrize("handler", [lambda _n, _event: returned(_STATE), _fails_first_of_two])
+@virtual_time
+async def test_the_state_of_a_window_counts_as_part_of_the_event(handler: Any) -> None:
+    """However much the state has grown since a batch was closed, no event is larger than the limit, none discarded."""
+    world = World(handler, replace(aws, stream=replace(aws.stream, batch_bytes=10_000)))
+    (shard,) = world.aws.stream("s")
+    numbers = [shard.put(b"x") for _ in range(100)]
+    partial = {"FunctionResponseTypes": ["ReportBatchItemFailures"]}
+    await world.map_stream("s", TumblingWindowInSeconds=900, MaximumRetryAttempts=1, **partial)
+    await world.until(lambda: world.status.processed == 100, within=60)
+    await asyncio.sleep(10)
+    numbers += [shard.put(b"x") for _ in range(30)]
+    await world.until(lambda: world.status.processed == 130, within=60)
+    assert 9_500 < world.invoker.most_bytes <= 10_000
+    seen = [number for invocation in world.invoker.invocations for number in invocation.numbers]
+    assert sorted(set(seen), key=int) == numbers
+    assert not world.events("discarded")
     await world.fleet.stop()
 
 
