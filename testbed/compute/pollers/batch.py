@@ -19,7 +19,8 @@ class Record:
         event: The record as a member of the event's ``Records``, JSON, encoded once.
         body: What the sender sent.
         handle: Receipt handle of a message; empty for a stream.
-        at: When a message was received, or a stream's record arrived, in seconds since the epoch.
+        at: When a message was received or its visibility timeout renewed, or a stream's record arrived, in seconds
+            since the epoch.
         trace: ``AWSTraceHeader`` of a message; None where there is none.
         key: Partition key of a stream's record; empty for a message.
     """
@@ -105,6 +106,12 @@ class BatchBuffer:
         self._records, self._next = [], []
         self.add(carried, now)
         return taken
+
+    def drain(self) -> list[Record]:
+        """Take out everything, in order."""
+        drained = self._records + self._next
+        self._records, self._next = [], []
+        return drained
 
     def _renew_rule(self) -> None:
         """An empty batch follows the mapping's settings of this moment, which may have changed since the last one."""

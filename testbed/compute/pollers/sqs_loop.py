@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from testbed.compute.aws import AwsCallError
@@ -61,7 +62,9 @@ class PollLoop:
             if not len(self._buffer):
                 continue
             self._processing = True
-            await self._process(self._buffer.take(self._clock()))
+            closed_at = self._clock()
+            goes_on = await self._process(self._buffer.take(closed_at))
+            await self._carry(closed_at, goes_on=goes_on)
             self._processing = False
 
     def _batching(self) -> Batching:
@@ -140,12 +143,17 @@ class PollLoop:
             self._receive_task = None
         return {} if task.cancelled() else task.result()
 
-    async def _process(self, records: list[Record]) -> None:
-        """Invoke with a batch, and delete what the function says it has processed; the rest becomes visible again."""
+    async def _process(self, records: list[Record]) -> bool:
+        """Invoke with a batch, and delete what the function says it has processed; the rest becomes visible again.
+
+        Whether what was received behind it may be processed. A batch that is throttled until its visibility timeout
+        takes that along. In a FIFO queue so does whatever will come again: it is tried again before later messages of
+        its group (AWS Lambda developer guide, "Configuring scaling behavior for SQS event source mappings").
+        """
         visible_again = min(record.at for record in records) + self._poller.visibility_timeout
         invoked = await self._invoke_or_hold(records, visible_again)
         if invoked is None:
-            return
+            return False
         processed = self._processed(records, invoked)
         self._poller.record(
             "batch",
@@ -154,7 +162,55 @@ class PollLoop:
             ms=invoked.ms,
             reason=invoked.error,
         )
-        await self._delete(processed, visible_again)
+        deleted = await self._delete(processed, visible_again)
+        return not self._is_fifo or (deleted and len(processed) == len(records))
+
+    @property
+    def _is_fifo(self) -> bool:
+        return self._poller.mapping.source.endswith(".fifo")
+
+    async def _carry(self, closed_at: float, *, goes_on: bool) -> None:
+        """Keep what did not fit into the batch that was closed, as if it were received now; or let it go.
+
+        It has waited for that batch, so its visibility timeout may be over before the function is done with it. Of a
+        FIFO queue all is kept or nothing, for the order.
+        """
+        carried = self._buffer.drain()
+        kept = await self._renewed(carried) if goes_on and not self._poller.stopped.is_set() else []
+        if self._is_fifo and len(kept) < len(carried):
+            kept = []
+        if len(kept) < len(carried):
+            self._poller.record("released", records=len(carried) - len(kept))
+        self._buffer.add(kept, closed_at)
+
+    async def _renewed(self, records: list[Record]) -> list[Record]:
+        """Start the visibility timeouts again; those of the records for which that was done in time."""
+        oldest = self._clock() - self._poller.visibility_timeout
+        records = [record for record in records if record.at > oldest]
+        return [
+            renewed
+            for start in range(0, len(records), _MOST_PER_CALL)
+            for renewed in await self._renew_some(records[start : start + _MOST_PER_CALL])
+        ]
+
+    async def _renew_some(self, records: Sequence[Record]) -> list[Record]:
+        """One ChangeMessageVisibilityBatch; those for which it was not refused.
+
+        The timeout counts from the change (Amazon SQS developer guide, "Amazon SQS visibility timeout").
+        """
+        now, timeout = self._clock(), int(self._poller.visibility_timeout)
+        entries = [
+            {"Id": str(i), "ReceiptHandle": record.handle, "VisibilityTimeout": timeout}
+            for i, record in enumerate(records)
+        ]
+        params = {"QueueUrl": self._poller.queue_url, "Entries": entries}
+        try:
+            answer = await self._poller.call("sqs", "ChangeMessageVisibilityBatch", params)
+        except AwsCallError as error:
+            self._poller.report_failure("ChangeMessageVisibilityBatch", error, 1)
+            return []
+        refused = {int(failure["Id"]) for failure in answer.get("Failed") or []}
+        return [replace(record, at=now) for i, record in enumerate(records) if i not in refused]
 
     async def _invoke_or_hold(self, records: list[Record], visible_again: float) -> Invoked | None:
         """Invoke; hold the batch while it is throttled. None where it was let go."""
@@ -195,8 +251,11 @@ class PollLoop:
             return [record for record in records if record.id not in outcome.ids]
         return records
 
-    async def _delete(self, records: list[Record], visible_again: float) -> None:
-        """Delete, again and again while it is refused; after the visibility timeout the handles are worth nothing."""
+    async def _delete(self, records: list[Record], visible_again: float) -> bool:
+        """Delete, again and again while it is refused; after the visibility timeout the handles are worth nothing.
+
+        Whether it came to an end before that.
+        """
         failures = 0
         while records:
             records = [
@@ -208,9 +267,10 @@ class PollLoop:
             wait = self._numbers.api_retry.delay(failures)
             if records and self._clock() + wait >= visible_again:
                 self._poller.record("not deleted", records=len(records), reason="visibility timeout passed")
-                return
+                return False
             if records:
                 await asyncio.sleep(wait)
+        return True
 
     async def _delete_some(self, records: Sequence[Record], attempt: int) -> list[Record]:
         """One DeleteMessageBatch; the records to try again."""

@@ -57,10 +57,7 @@ class WindowLane(Lane):
     def _sort(self, now: float) -> None:
         """Take what belongs to the open window; where it ended early, nothing any more."""
         if self._window.terminated_early:
-            left: list[Record] = []
-            while len(self._buffer):
-                left += self._buffer.take(now)
-            self._later.extendleft(reversed(left))
+            self._later.extendleft(reversed(self._buffer.drain()))
             return
         if self._later and not self._window.is_open:
             self._window.open(self._later[0].at)

@@ -180,6 +180,7 @@ class FakeAws:
         self.latency = 0.001
         self.retention_hours = 24.0
         self.fail_deletes_of: dict[str, int] = {}  # body -> how often its delete fails on SQS's side
+        self.fail_changes_of = ""  # first letters of the bodies whose visibility timeouts cannot be changed
 
     def queue(self, name: str, **options: Any) -> Queue:
         self.queues[name] = Queue(name, **options)
@@ -279,6 +280,21 @@ class FakeAws:
                 continue
             if message is not None and message.receives == int(receives):
                 del queue.messages[message_id]
+            done.append({"Id": entry["Id"]})
+        return {"Successful": done, "Failed": failed}
+
+    async def _sqs_ChangeMessageVisibilityBatch(self, **params: Any) -> dict[str, Any]:  # noqa: N802 - AWS's name
+        queue = self._by_url(params["QueueUrl"])
+        assert 1 <= len(params["Entries"]) <= 10
+        done, failed = [], []
+        for entry in params["Entries"]:
+            message_id, receives = entry["ReceiptHandle"].split("#")
+            message = queue.messages.get(message_id)
+            in_flight = message is not None and message.receives == int(receives) and message.visible_at > now()
+            if message is None or not in_flight or message.body[0] in self.fail_changes_of:
+                failed.append({"Id": entry["Id"], "SenderFault": True, "Code": "MessageNotInflight"})
+                continue
+            message.visible_at = now() + entry["VisibilityTimeout"]
             done.append({"Id": entry["Id"]})
         return {"Successful": done, "Failed": failed}
 

@@ -280,6 +280,111 @@ async def test_an_event_may_be_exactly_as_large_as_a_batch() -> None:
     assert seen == [[4], [4], [3, 1]]
 
 
+def _send_eight(queue: Queue, **attributes: str) -> None:
+    """More than one event takes: six go first."""
+    for i in range(8):
+        queue.send(f"{i}" * 1_000_000, **attributes)
+
+
+def _seen(world: World) -> list[str]:
+    return ["".join(body[0] for body in i.bodies) for i in world.invoker.invocations]
+
+
+@virtual_time
+async def test_what_waited_for_another_batch_has_its_full_visibility_timeout() -> None:
+    """Messages that did not fit are not delivered a second time while the function works on them."""
+    world = World()
+    world.invoker.seconds = 20
+    queue = world.aws.queue("q", visibility_timeout=30)
+    _send_eight(queue)
+    await world.map_queue("q", ScalingConfig={"MaximumConcurrency": 2})
+    await asyncio.sleep(100)
+    assert _seen(world) == ["012345", "67"]
+    assert not queue.messages
+    assert not world.events("released")
+    await world.fleet.stop()
+
+
+@virtual_time
+async def test_what_cannot_be_kept_is_left_out_and_comes_again() -> None:
+    """A message whose visibility timeout SQS does not change is in no batch until it was received once more."""
+    world = World()
+    world.aws.fail_changes_of = "7"
+    queue = world.aws.queue("q", visibility_timeout=30)
+    _send_eight(queue)
+    await world.map_queue("q")
+    await world.until(lambda: not queue.messages)
+    assert _seen(world) == ["012345", "6", "7"]
+    assert world.invoker.invocations[-1].event["Records"][0]["attributes"]["ApproximateReceiveCount"] == "2"
+    assert [event["records"] for event in world.events("released")] == [1]
+    await world.fleet.stop()
+
+
+@virtual_time
+async def test_what_waited_too_long_for_another_batch_is_not_asked_for() -> None:
+    """A function that takes longer than the visibility timeout: what waited for it is somebody else's by then."""
+    world = World()
+    world.invoker.seconds = 40
+    queue = world.aws.queue("q", visibility_timeout=30)
+    _send_eight(queue)
+    await world.map_queue("q", ScalingConfig={"MaximumConcurrency": 1})
+    await world.until(lambda: world.events("released"), within=60)
+    assert world.aws.count("ChangeMessageVisibilityBatch") == 0
+    await world.fleet.stop()
+
+
+@virtual_time
+async def test_a_throttled_batch_takes_what_waits_for_it_along() -> None:
+    """Held until the visibility timeout, which is that of all that was received with it."""
+    world = World(lambda _number, _event: throttled() if now() - started < 29.9 else returned())
+    started = now()
+    queue = world.aws.queue("q", visibility_timeout=30)
+    _send_eight(queue)
+    await world.map_queue("q", ScalingConfig={"MaximumConcurrency": 2})
+    await world.until(lambda: not queue.messages)
+    assert [event["records"] for event in world.events("released")] == [6, 2]
+    assert set(_seen(world)[:-2]) == {"012345"}
+    assert _seen(world)[-2:] == ["012345", "67"]
+    await world.fleet.stop()
+
+
+def _reports(event: dict[str, Any], last: int) -> InvokeResult:
+    return failures(record["messageId"] for record in event["Records"][-last:])
+
+
+@pytest.mark.parametrize(
+    ("answer", "seen"),
+    [
+        (lambda _event: raised(), ["012345", "012345", "67"]),
+        (lambda event: _reports(event, 2), ["012345", "4567"]),
+        (lambda _event: returned({"batchItemFailures": []}), ["012345", "67"]),
+    ],
+)
+@virtual_time
+async def test_nothing_of_a_fifo_queue_overtakes_what_failed(answer: Any, seen: list[str]) -> None:
+    """What did not fit is processed after all before it has been, whatever became of that."""
+    world = World(lambda number, event: answer(event) if number == 1 else returned({"batchItemFailures": []}))
+    queue = world.aws.queue("q.fifo", fifo=True)
+    _send_eight(queue, MessageGroupId="g")
+    await world.map_queue("q.fifo", **PARTIAL)
+    await world.until(lambda: not queue.messages)
+    assert _seen(world) == seen
+    await world.fleet.stop()
+
+
+@virtual_time
+async def test_what_cannot_be_kept_of_a_fifo_queue_takes_the_rest_along() -> None:
+    """The sixth message cannot be kept, so the seventh is not processed before it."""
+    world = World()
+    world.aws.fail_changes_of = "6"
+    queue = world.aws.queue("q.fifo", fifo=True)
+    _send_eight(queue, MessageGroupId="g")
+    await world.map_queue("q.fifo")
+    await world.until(lambda: "7" in "".join(_seen(world)))
+    assert "".join(_seen(world)) == "01234567"
+    await world.fleet.stop()
+
+
 @virtual_time
 async def test_refused_receives_are_tried_again() -> None:
     """A throttled or unreachable SQS delays the poller and never ends it."""
