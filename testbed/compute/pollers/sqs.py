@@ -75,8 +75,13 @@ class SqsPoller(MappingPoller):
         return True
 
     @property
+    def reads(self) -> bool:
+        """Whether messages are to be received."""
+        return self.enabled.is_set() and not self.closing.is_set()
+
+    @property
     def _wanted(self) -> int:
-        return self.scaling.pollers if self.enabled.is_set() and not self.closing.is_set() else 0
+        return self.scaling.pollers if self.reads else 0
 
     async def _run(self) -> None:
         try:

@@ -72,9 +72,12 @@ class PollLoop:
         return Batching(mapping.batch_size, mapping.window, self._numbers.batch_bytes, bytes=envelope_bytes())
 
     async def _collect(self) -> None:
-        """Receive until the batch is closed, or once where the queue is empty."""
+        """Receive until the batch is closed, or once where the queue is empty.
+
+        A mapping that is disabled or gone meanwhile reads nothing more: what is in hand goes at once.
+        """
         self._receiving_since = self._clock()
-        while not self._poller.stopped.is_set():
+        while self._poller.reads:
             open_for = self._buffer.seconds_left(self._clock()) if len(self._buffer) else None
             if open_for == 0:
                 break

@@ -466,6 +466,46 @@ async def test_a_disabled_mapping_reads_nothing_until_it_is_enabled() -> None:
     await world.fleet.stop()
 
 
+async def _with_an_open_window() -> tuple[World, Queue]:
+    world = World()
+    queue = world.aws.queue("q", visibility_timeout=400)
+    queue.send("a")
+    await world.map_queue("q", MaximumBatchingWindowInSeconds=60, ScalingConfig={"MaximumConcurrency": 2})
+    await asyncio.sleep(5)
+    assert not world.invoker.invocations
+    return world, queue
+
+
+@virtual_time
+async def test_a_mapping_disabled_during_an_open_window_reads_nothing_more() -> None:
+    """What is in hand goes after the receive that was under way; later messages stay in the queue."""
+    world, queue = await _with_an_open_window()
+    await world.update(State="Disabled")
+    await asyncio.sleep(21)
+    assert [i.bodies for i in world.invoker.invocations] == [["a"]]
+    queue.send("b")
+    await asyncio.sleep(100)
+    assert [i.bodies for i in world.invoker.invocations] == [["a"]]
+    assert queue.bodies == ["b"]
+    assert sum(message.receives for message in queue.messages.values()) == 0
+    await world.update(State="Enabled")
+    await world.until(lambda: not queue.messages, within=62)
+    await world.fleet.stop()
+
+
+@virtual_time
+async def test_a_mapping_deleted_with_its_queue_during_an_open_window_ends() -> None:
+    """A refused receive is not tried again for the rest of the window."""
+    world, _ = await _with_an_open_window()
+    before = world.aws.count("ReceiveMessage")
+    world.aws.refuse("ReceiveMessage", *[("AWS.SimpleQueueService.NonExistentQueue", 400)] * 100_000)
+    await world.fleet.reconcile([])
+    await world.until(lambda: not world.fleet.status(), within=21)
+    assert [i.bodies for i in world.invoker.invocations] == [["a"]]
+    assert world.aws.count("ReceiveMessage") - before <= 2
+    await world.fleet.stop()
+
+
 @virtual_time
 async def test_reconfiguring_neither_loses_nor_doubles_a_batch() -> None:
     """New settings hold for the next batch; the one in flight ends as it began."""
