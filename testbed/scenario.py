@@ -1,6 +1,8 @@
 """What a scenario is made of: architectures, traffic, chaos and expectations. Data, not machinery."""
 
 import json
+import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
@@ -21,6 +23,7 @@ from testbed.own_lines import shortened
 from testbed.records import Destination, Source, Table
 from testbed.semantics.profiles import Profile, aws
 
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 REGION: Final = "us-east-1"
 ROLE: Final = "arn:aws:iam::000000000000:role/testbed"
 """A role for functions: nothing checks permissions, but CreateFunction asks for one."""
@@ -238,6 +241,13 @@ class Scenario:
     def __post_init__(self) -> None:
         _check_list(f"scenario {self.name!r}", "architectures", self.architectures, Architecture)
         _check_list(f"scenario {self.name!r}", "chaos", self.chaos, Fault)
+        if not all(_NAME.fullmatch(name) for name in (self.name, *(each.name for each in self.architectures))):
+            raise UsageError(
+                f"scenario {self.name!r}: a name has letters, digits, '-', '_' and '.' alone, and begins with no sign",
+                "folders and databases are named after scenarios and architectures",
+            )
+        if not 0 < self.drain_seconds <= sys.float_info.max:
+            raise UsageError(f"scenario {self.name!r}: drain_seconds={self.drain_seconds} is not more than 0")
         names = [architecture.name for architecture in self.architectures]
         if not names or len(set(names)) < len(names):
             raise UsageError(f"scenario {self.name!r} needs architectures with a name of their own each, has {names}")

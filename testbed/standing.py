@@ -302,11 +302,16 @@ async def _role(postgres: Postgres, tell: Callable[[str], None]) -> AsyncIterato
         cursor = await connection.execute("SELECT rolname FROM pg_roles WHERE rolname ~ %s", [_ROLES])
         for (leftover,) in await cursor.fetchall():
             await _drop(connection, leftover)
-        await connection.execute(
-            sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(
-                sql.Identifier(postgres.app.user), sql.Literal(postgres.app.password)
+        try:
+            await connection.execute(
+                sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(
+                    sql.Identifier(postgres.app.user), sql.Literal(postgres.app.password)
+                )
             )
-        )
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise UsageError(
+                f"the user of --dsn may not create databases: {_first_line(error)}", "give the superuser's address"
+            ) from error
     try:
         yield
     finally:

@@ -93,6 +93,7 @@ def _how_to_break(bed: RunningTestbed, token: str) -> str:
 
 
 async def _deploy(bed: RunningTestbed, scenario: Scenario) -> None:
+    await bed.plane.call("profile", profile=scenario.profile.to_json())
     for architecture in scenario.architectures:
         db = await bed.create_database(architecture.name.replace("-", "_"))
         deployment = await deployed(scenario, architecture, bed.aws, db)

@@ -184,6 +184,8 @@ def resource_name(identifier: str) -> str:
         parts = identifier.split(":")
         if parts[2] == "lambda" and len(parts) > 6:  # noqa: PLR2004 - arn:aws:lambda:region:account:function:name[:qualifier]
             return parts[6]
+        if parts[2] == "dynamodb" and parts[5].startswith("table/"):
+            return parts[5].split("/")[1]  # of a stream too, whose label is a moment with colons
         return parts[-1].rpartition("/")[2] or parts[-1]
     if "://" in identifier:
         return identifier.rpartition("/")[2]

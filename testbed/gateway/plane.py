@@ -272,6 +272,7 @@ class Plane:
         """
         replayed = order.get("replayed")
         await self._executions.begin()
+        await self.fleet.end_retiring()
         schedule = Schedule(
             faults_from_json(order["faults"]),
             order["seed"],

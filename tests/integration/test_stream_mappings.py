@@ -201,6 +201,7 @@ def test_a_poison_key_blocks_its_lane_only(
         return seen
 
     wait_until(lambda: sum(each == ["0", "1", "2"] for each in done().values()) >= 5, "the keys of other lanes")
+    wait_until(lambda: "bad" in done(), "the bad key")
     assert set(done()["bad"]) == {"0"}
     assert all(line["iterator_age_ms"] > 0 for line in journal.wait_for("mapping", mapping=uuid, event="batch"))
 

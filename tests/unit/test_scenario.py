@@ -187,3 +187,15 @@ def test_what_is_no_list_is_refused() -> None:
         scenario(architectures="a")
     with pytest.raises(UsageError, match=r"scenario 's': chaos=.* is no list of Faults"):
         scenario(chaos=Throttle(service="sqs"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"name": "../evil"}, {"name": ""}, {"name": "my shop"}, {"drain_seconds": -1}, {"drain_seconds": float("nan")}],
+)
+def test_names_and_times_that_lead_nowhere_are_refused(changes: dict[str, Any]) -> None:
+    """A run folder is named after its scenario; a drain takes some time."""
+    with pytest.raises(UsageError):
+        scenario(**changes)
+    with pytest.raises(UsageError, match="a name has letters"):
+        scenario(architectures=[architecture("a/b")])

@@ -80,6 +80,13 @@ class PollerFleet:
         self._pollers.clear()
         await asyncio.gather(*(poller.stop(grace) for poller in pollers), *self._retiring)
 
+    async def end_retiring(self, grace: float = 1.0) -> None:
+        """End what is left of mappings that are gone: what they still hold is not of the architecture that comes next.
+
+        Messages that a cut long poll had taken come back with the visibility timeout.
+        """
+        await asyncio.gather(*(poller.stop(grace) for poller in self._retiring.values()))
+
     def status(self) -> list[MappingStatus]:
         """One status per mapping, those that are ending included."""
         return [poller.status() for poller in (*self._pollers.values(), *self._retiring.values())]

@@ -77,6 +77,10 @@ def test_resource_is_the_bare_name() -> None:
     assert resource_name("arn:aws:kinesis:us-east-1:000000000000:stream/orders") == "orders"
     assert resource_name("http://127.0.0.1:4566/queue/us-east-1/000000000000/orders") == "orders"
     assert resource_name("orders") == "orders"
+    assert resource_name("arn:aws:dynamodb:us-east-1:000000000000:table/orders") == "orders"
+    assert (
+        resource_name("arn:aws:dynamodb:us-east-1:000000000000:table/orders/stream/2026-11-21T23:53:15.835") == "orders"
+    )
 
 
 def test_resource_of_a_send_is_its_queue() -> None:

@@ -43,6 +43,9 @@ class Fleet:
             raise failure
         await self.reconciled.put([mapping["UUID"] for mapping in mappings])
 
+    async def end_retiring(self) -> None:
+        """There is none."""
+
     def status(self) -> list[MappingStatus]:
         """What is polled."""
         return self.statuses

@@ -93,3 +93,19 @@ def test_names_are_read_from_arns() -> None:
         }
     )
     assert (stream.service, stream.region, stream.source, stream.function) == ("kinesis", "eu-west-1", "s", "f")
+
+
+@virtual_time
+async def test_what_is_left_of_mappings_that_are_gone_can_be_ended() -> None:
+    """A long poll would go on for 20 s, and its queue count as something that is still to be drained."""
+    world = World()
+    world.aws.queue("q")
+    await world.map_queue("q")
+    await world.until(lambda: world.aws.count("ReceiveMessage"))
+    await world.fleet.reconcile([])
+    assert [status.source.rpartition(":")[2] for status in world.fleet.status()] == ["q"]
+    began = asyncio.get_running_loop().time()
+    await world.fleet.end_retiring()
+    await asyncio.sleep(0)
+    assert asyncio.get_running_loop().time() - began < 1
+    assert world.fleet.status() == []
