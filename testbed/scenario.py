@@ -283,16 +283,10 @@ class Scenario:
             raise UsageError(
                 f"the traffic of scenario {self.name!r} cannot be planned:\n{shortened(error)}", "mend its order()"
             ) from error
-        return self.with_poisoned_invokes(requests), requests
-
-    def with_poisoned_invokes(self, requests: Sequence[Request]) -> "Scenario":
-        """With the faults of invokes that stand behind poison that crashes or hangs whoever gets it.
-
-        Args:
-            requests: The traffic as it was planned.
-        """
+        if not self.poison:
+            return self, requests
         poisoned = ((request.poison, request.id) for request in requests if request.poison)
-        return replace(self, chaos=[*self.chaos, *self.poison.of_invokes(poisoned)]) if self.poison else self
+        return replace(self, chaos=[*self.chaos, *self.poison.of_invokes(poisoned)]), requests
 
     def scaled(self, factor: float) -> "Scenario":
         """The same overload for ``factor`` times as long: rates and limits stay, stages and windows change."""
